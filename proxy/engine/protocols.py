@@ -1,0 +1,87 @@
+"""What the engine needs of the layers below it; `app.py` plugs the classes in.
+
+The engine knows no Redis, no socket and no log format: only these few methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from proxy.model import (
+    Entry,
+    Held,
+    OriginFailure,
+    OriginResponse,
+    Position,
+    Request,
+    StoredResponse,
+    Validity,
+)
+from proxy.policy.invalidation import Selector
+
+
+class Capture(NamedTuple):
+    """What is known of the log before an origin request begins (invalidation R3)."""
+
+    born: Position | None
+    version: int
+    began_at: float
+    """Monotonic seconds."""
+
+
+class Origin(Protocol):
+    """The one API behind this sidecar."""
+
+    async def fetch(self, request: Request, *, route: str) -> OriginResponse | OriginFailure:
+        """Send the request, wait for the response's head. Every wait inside has a deadline."""
+
+
+class Tiers(Protocol):
+    """L1 in front of L2."""
+
+    def peek(self, key: bytes, now: float) -> Held | None:
+        """L1 only, synchronous: this replica's copy, counted as a use; None when absent, expired or idle."""
+
+    async def look_up(self, key: bytes) -> Entry | None:
+        """L2 only; batched with all look-ups of this loop tick. A failure of L2 is None."""
+
+    def back_fill(self, key: bytes, entry: Entry, now: float, *, idle: float | None) -> Held:
+        """Into L1 what L2 answered."""
+
+    def keep(self, key: bytes, entry: Entry, now: float, *, idle: float | None, began_at: float) -> Held:
+        """Into L1 at once and into L2 through the write-behind queue."""
+
+    def drop(self, key: bytes, *, cause: str) -> None:
+        """Out of L1; `cause` counts the eviction."""
+
+
+class SharedTier(Protocol):
+    """Whether an L2 stands behind L1 and what its loss means."""
+
+    @property
+    def is_present(self) -> bool:
+        """An L2 is configured."""
+
+    @property
+    def must_shed(self) -> bool:
+        """L2 cannot be asked and the operator said: rather 503 than expose the origin."""
+
+
+class Log(Protocol):
+    """The ordered invalidation log as this replica has read it."""
+
+    def capture(self) -> Capture:
+        """Before the first byte of an origin request; again before a retry."""
+
+    def judge_held(self, held: Held) -> Validity:
+        """The rule for a copy in L1; cheap when nothing was applied since the last time (R6)."""
+
+    def judge(self, entry: StoredResponse, *, began_at: float | None = None) -> Validity:
+        """The rule for any entry, now (R4, R15); `began_at` for our own fetch, monotonic."""
+
+    def is_current(self, capture: Capture) -> bool:
+        """Nothing was applied since the capture and the log is in step (R9)."""
+
+    async def append(self, selectors: Sequence[Selector], *, soft: bool) -> None:
+        """Apply here at once, then publish to every replica."""

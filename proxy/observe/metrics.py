@@ -1,0 +1,228 @@
+"""Every metric in one table, counted in plain integers, put into Prometheus' form on scrape.
+
+A label is never a path or a key: routes come from the configuration, all other labels from closed sets.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+
+Labels = tuple[str, ...]
+Gauge = Callable[[], Mapping[Labels, float]]
+
+_PREFIX = "sidecache_"
+SECONDS_BOUNDS = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    10.0,
+)
+"""Upper bounds in seconds: 0.1 ms (an L1 hit) to 10 s (the default response timeout)."""
+
+
+class Counter:
+    """A sum per combination of labels."""
+
+    __slots__ = ("values",)
+
+    def __init__(self) -> None:
+        self.values: dict[Labels, int] = {}
+
+    def add(self, *labels: str, by: int = 1) -> None:
+        """Count `by` more for these labels, given in the table's order."""
+        self.values[labels] = self.values.get(labels, 0) + by
+
+    def get(self, *labels: str) -> int:
+        """The sum for these labels so far."""
+        return self.values.get(labels, 0)
+
+
+class Histogram:
+    """Durations in seconds per combination of labels."""
+
+    __slots__ = ("counts", "sums")
+
+    def __init__(self) -> None:
+        self.counts: dict[Labels, list[int]] = {}
+        self.sums: dict[Labels, float] = {}
+
+    def observe(self, seconds: float, *labels: str) -> None:
+        """Count one duration for these labels, given in the table's order."""
+        counts = self.counts.get(labels)
+        if counts is None:
+            counts = self.counts[labels] = [0] * (len(SECONDS_BOUNDS) + 1)
+            self.sums[labels] = 0.0
+        counts[bisect_left(SECONDS_BOUNDS, seconds)] += 1
+        self.sums[labels] += seconds
+
+
+class Row(NamedTuple):
+    """One metric: its attribute in `Metrics`, what it means, and its labels."""
+
+    name: str
+    help: str
+    labels: Labels = ()
+
+
+COUNTERS = (
+    Row("requests", "Requests answered", ("route", "outcome")),
+    Row("refused_requests", "Requests refused before routing, by cause", ("cause",)),
+    Row("connections_refused", "Client connections refused above limits.connections"),
+    Row("client_timeouts", "Client connections ended by a deadline", ("cause",)),
+    Row("not_stored", "Origin responses not stored, by reason", ("route", "reason")),
+    Row("coalesced", "Requests that shared another request's fetch", ("route",)),
+    Row("negative_hits", "Answers from remembered failures and absences", ("route",)),
+    Row("refreshes", "Background refreshes, by result", ("route", "result")),
+    Row("origin_requests", "Requests to the origin, by status class or failure", ("route", "result")),
+    Row("origin_retries", "Requests sent again on a fresh connection"),
+    Row("origin_slow", "Origin responses slower than origin.slow_after", ("route",)),
+    Row("origin_connections_created", "Connections opened to the origin"),
+    Row("origin_connections_closed", "Connections to the origin closed, by cause", ("cause",)),
+    Row("shed_requests", "Requests answered 503 to protect the origin, by cause", ("cause",)),
+    Row("l1_evictions", "Entries that left L1, by cause", ("cause",)),
+    Row("l1_refused", "Entries that L1 did not take, by cause", ("cause",)),
+    Row("l2_operations", "L2 operations, by result", ("operation", "result")),
+    Row("l2_dropped_writes", "L2 writes dropped, by cause", ("cause",)),
+    Row("l2_garbage", "L2 values that could not be used, by cause", ("cause",)),
+    Row("invalidations", "Invalidation selectors applied", ("selector", "mode")),
+    Row("log_errors", "Failed reads or appends of the invalidation log", ("operation",)),
+    Row("log_rebuilds", "Full reads of the invalidation log, by cause", ("cause",)),
+    Row("unsynced", "Entries refused because the invalidation log was not read in time"),
+    Row("config_reloads", "Configuration reloads, by result", ("result",)),
+    Row("tunnels", "Connections that left HTTP (WebSocket and other upgrades)"),
+)
+
+HISTOGRAMS = (
+    Row("request_seconds", "Time from a request's head to its answer's end", ("route", "outcome")),
+    Row("origin_seconds", "Time from a request's first byte to the response head", ("route",)),
+    Row("l2_seconds", "Time of an L2 operation", ("operation",)),
+)
+
+GAUGES = (
+    Row("l1_entries", "Entries in L1", ("kind",)),
+    Row("l1_bytes", "Bytes in L1: heads, bodies, keys and object overhead", ("kind",)),
+    Row("l1_limit_bytes", "The most bytes that L1 may hold"),
+    Row("l2_breaker_open", "1 while L2 is not asked because it failed"),
+    Row("l2_queue_entries", "Writes waiting for L2"),
+    Row("l2_queue_bytes", "Bytes waiting for L2"),
+    Row("origin_in_flight", "Requests at the origin now"),
+    Row("origin_queue", "Requests waiting for a place at the origin"),
+    Row("origin_pool", "Connections to the origin, by state", ("state",)),
+    Row("flights", "Coalesced fetches under way"),
+    Row("spool_bytes", "Bytes held by fetches under way"),
+    Row("client_connections", "Client connections open"),
+    Row("tunnels_open", "Tunnels and event streams open"),
+    Row("draining", "1 while draining"),
+    Row("log_trusted", "1 while the invalidation log was read in time"),
+    Row("log_records", "Records in the invalidation index", ("mode",)),
+    Row("config_last_reload_success", "1 if the last reload was applied"),
+    Row("config_loaded_at_seconds", "When the policy in force was loaded, epoch seconds"),
+    Row("config_info", "The policy in force", ("hash",)),
+    Row("loop_lag_seconds", "How late the event loop's last tick was"),
+)
+
+
+class Metrics:
+    """The counters and histograms of the table as attributes; gauges are read on scrape.
+
+    `metrics.requests.add(route, outcome)`; `metrics.gauges["flights"] = lambda: {(): 3}`.
+    """
+
+    requests: Counter
+    refused_requests: Counter
+    connections_refused: Counter
+    client_timeouts: Counter
+    not_stored: Counter
+    coalesced: Counter
+    negative_hits: Counter
+    refreshes: Counter
+    origin_requests: Counter
+    origin_retries: Counter
+    origin_slow: Counter
+    origin_connections_created: Counter
+    origin_connections_closed: Counter
+    shed_requests: Counter
+    l1_evictions: Counter
+    l1_refused: Counter
+    l2_operations: Counter
+    l2_dropped_writes: Counter
+    l2_garbage: Counter
+    invalidations: Counter
+    log_errors: Counter
+    log_rebuilds: Counter
+    unsynced: Counter
+    config_reloads: Counter
+    tunnels: Counter
+    request_seconds: Histogram
+    origin_seconds: Histogram
+    l2_seconds: Histogram
+
+    def __init__(self) -> None:
+        for row in COUNTERS:
+            setattr(self, row.name, Counter())
+        for row in HISTOGRAMS:
+            setattr(self, row.name, Histogram())
+        self.gauges: dict[str, Gauge] = {}
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """For prometheus-client: the table's rows with their present values."""
+        for row in COUNTERS:
+            yield self._counter_family(row)
+        for row in HISTOGRAMS:
+            yield self._histogram_family(row)
+        for row in GAUGES:
+            yield self._gauge_family(row)
+
+    def _counter_family(self, row: Row) -> Metric:
+        family = CounterMetricFamily(_PREFIX + row.name, row.help, labels=row.labels)
+        counter: Counter = getattr(self, row.name)
+        values = counter.values or ({} if row.labels else {(): 0})
+        for labels, value in values.items():
+            family.add_metric(labels, value)
+        return family
+
+    def _histogram_family(self, row: Row) -> Metric:
+        family = HistogramMetricFamily(_PREFIX + row.name, row.help, labels=row.labels)
+        histogram: Histogram = getattr(self, row.name)
+        for labels, counts in histogram.counts.items():
+            family.add_metric(labels, _cumulative(counts), histogram.sums[labels])
+        return family
+
+    def _gauge_family(self, row: Row) -> Metric:
+        family = GaugeMetricFamily(_PREFIX + row.name, row.help, labels=row.labels)
+        read = self.gauges.get(row.name)
+        for labels, value in (read() if read else {}).items():
+            family.add_metric(labels, value)
+        return family
+
+
+def _cumulative(counts: list[int]) -> list[tuple[str, float]]:
+    buckets: list[tuple[str, float]] = []
+    total = 0
+    for bound, count in zip((*map(str, SECONDS_BOUNDS), "+Inf"), counts, strict=True):
+        total += count
+        buckets.append((bound, total))
+    return buckets
