@@ -93,7 +93,7 @@ class Body(Protocol):
 
     @property
     def length(self) -> int | None:
-        """Bytes in all, where the head stated it; None for a chunked or close-delimited body."""
+        """What the head stated, also for a HEAD whose body is empty; None: chunked or until close."""
 
     async def read(self) -> bytes:
         """The next piece; b"" once the body is complete. Raises BodyBroken."""
@@ -126,7 +126,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """Status line and fields of a response, hop-by-hop fields already removed."""
+    """Status line and fields of a response: Date present, hop-by-hop and framing fields removed."""
 
     status: int
     fields: Fields
@@ -241,7 +241,7 @@ class StoredResponse:
     status: int
     reason: bytes
     lines: bytes
-    """Encoded fields as they are sent, with Content-Length; without Age and our Cache-Status."""
+    """Encoded fields as they are sent, Date included; without framing, Age and our Cache-Status."""
     body: bytes
     route: str
     host: bytes
@@ -409,7 +409,7 @@ class Answer:
     status: int
     reason: bytes
     lines: bytes
-    """Encoded fields without framing, Age and our Cache-Status."""
+    """Encoded fields, Date included; without framing, Age and our Cache-Status."""
     body: bytes | Body
     outcome: Outcome
     cache_status: CacheStatus | None
