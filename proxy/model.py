@@ -211,6 +211,16 @@ class Position(NamedTuple):
     nonce: int
 
 
+class Capture(NamedTuple):
+    """What is known of the log before an origin request begins (invalidation R3)."""
+
+    born: Position | None
+    version: int
+    """`index.version`: equal now means that nothing was applied since (R9)."""
+    began_at: float
+    """Seconds on the log's monotonic clock."""
+
+
 class LifetimeSource(IntEnum):
     """Who said how long a response stays fresh. The numbers are part of the stored format."""
 

@@ -6,28 +6,19 @@ The engine knows no Redis, no socket and no log format: only these few methods.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from proxy.model import (
+    Capture,
     Entry,
     Held,
     OriginFailure,
     OriginResponse,
-    Position,
     Request,
     StoredResponse,
     Validity,
 )
 from proxy.policy.invalidation import Selector
-
-
-class Capture(NamedTuple):
-    """What is known of the log before an origin request begins (invalidation R3)."""
-
-    born: Position | None
-    version: int
-    began_at: float
-    """Monotonic seconds."""
 
 
 class Origin(Protocol):
