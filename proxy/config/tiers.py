@@ -1,0 +1,56 @@
+"""The sections about where responses live: L1 in memory, L2 in Redis or Valkey."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from proxy.config.scalars import (
+    Duration,
+    MemoryLimit,
+    MemoryShare,
+    OptionalText,
+    PositiveCount,
+    RedisUrl,
+    Size,
+)
+from proxy.config.section import Section
+from proxy.config.units import BYTES
+
+L2_OFF = "off"
+L2_EMBEDDED = "embedded"
+
+
+class L1(Section):
+    """The cache in this process' memory."""
+
+    max_entries: PositiveCount = 100_000
+    """The most entries. Default: 100000. The least recently used gives way."""
+    max_bytes: MemoryLimit = MemoryShare(0.4)
+    """The most bytes: heads, bodies, keys and objects. A size, or a share of the container's memory limit
+    less 96MiB, at least 8MiB; without such a limit a share means 256MiB. Default: 40%."""
+    max_entry_bytes: Size = BYTES["MiB"]
+    """Answers of more bytes are not stored, in neither tier. Default: 1MiB."""
+
+
+class L2(Section):
+    """The cache in Redis or Valkey behind L1, which replicas can share."""
+
+    url: RedisUrl = Field(default=L2_OFF, repr=False)
+    """`redis://host:port/db`, `rediss://...`, `unix:///path`, `embedded` (a private server of this process)
+    or `off`. Default: off, L1 only."""
+    url_file: OptionalText = None
+    """A file that holds the URL, for passwords. Default: none. Not together with `url`."""
+    timeout: Duration = 0.05
+    """How long an operation may take; then it counts as a miss. Default: 50ms."""
+    namespace: str = Field(default="sidecache", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")
+    """Begins every key in Redis. Default: sidecache. Services that share a Redis must differ."""
+    max_unsynced: Duration = 30.0
+    """How long the invalidation log may go unread before neither tier is trusted. Default: 30s."""
+    when_unsynced: Literal["short", "serve", "bypass"] = "short"
+    """What is served then: `short` (only what this replica itself fetched, for at most `max_unsynced`),
+    `serve` (trust L1 on, purges may be missed) or `bypass` (nothing). Default: short."""
+    on_error: Literal["open", "shed"] = "open"
+    """When Redis cannot be asked: `open` (go on without L2) or `shed` (answer 503 rather than expose the
+    origin). Default: open."""
