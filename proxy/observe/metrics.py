@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 Labels = tuple[str, ...]
 Gauge = Callable[[], Mapping[Labels, float]]
 
-_PREFIX = "sidecache_"
+PREFIX = "sidecache_"
 SECONDS_BOUNDS = (
     0.0001,
     0.00025,
@@ -135,7 +135,7 @@ GAUGES = (
     Row("config_last_reload_success", "1 if the last reload was applied"),
     Row("config_loaded_at_seconds", "When the policy in force was loaded, epoch seconds"),
     Row("config_info", "The policy in force", ("hash",)),
-    Row("loop_lag_seconds", "How late the event loop's last tick was"),
+    Row("loop_lag_seconds", "How late the event loop ran at worst in the last 15 s"),
 )
 
 
@@ -197,7 +197,7 @@ class Metrics:
             yield self._gauge_family(row)
 
     def _counter_family(self, row: Row) -> Metric:
-        family = CounterMetricFamily(_PREFIX + row.name, row.help, labels=row.labels)
+        family = CounterMetricFamily(PREFIX + row.name, row.help, labels=row.labels)
         counter: Counter = getattr(self, row.name)
         values = counter.values or ({} if row.labels else {(): 0})
         for labels, value in values.items():
@@ -205,14 +205,14 @@ class Metrics:
         return family
 
     def _histogram_family(self, row: Row) -> Metric:
-        family = HistogramMetricFamily(_PREFIX + row.name, row.help, labels=row.labels)
+        family = HistogramMetricFamily(PREFIX + row.name, row.help, labels=row.labels)
         histogram: Histogram = getattr(self, row.name)
         for labels, counts in histogram.counts.items():
             family.add_metric(labels, _cumulative(counts), histogram.sums[labels])
         return family
 
     def _gauge_family(self, row: Row) -> Metric:
-        family = GaugeMetricFamily(_PREFIX + row.name, row.help, labels=row.labels)
+        family = GaugeMetricFamily(PREFIX + row.name, row.help, labels=row.labels)
         read = self.gauges.get(row.name)
         for labels, value in (read() if read else {}).items():
             family.add_metric(labels, value)
