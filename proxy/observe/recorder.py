@@ -1,0 +1,116 @@
+"""Counts each answered request once and writes its lines: access (sampled) and error.
+
+Sees the request and the answer, never a body. A request whose line is not written costs four dictionary
+look-ups: nothing is formatted for it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+import structlog
+
+from proxy.model import Answer, Outcome, Request
+from proxy.observe import logs
+from proxy.observe.metrics import Metrics
+
+ERROR_LINES_PER_SECOND = 20
+"""While the origin is down every request fails: the log must not be the next to fail."""
+
+
+class Recorder:
+    """What the listener calls at the end of each answer."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        access_share: float = 0.0,
+        roll: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.access_share = access_share
+        """Share of the requests that get an access line, 0 to 1; may be set at any time."""
+        self._metrics = metrics
+        self._roll = roll
+        self._access_log = logs.access_logger()
+        self._error_log = structlog.get_logger("sidecache.requests")
+        self._error_lines = LineBudget(ERROR_LINES_PER_SECOND, clock)
+
+    def record(self, request: Request, answer: Answer, *, seconds: float, sent: int, complete: bool) -> None:
+        """Count the answer; `seconds` from the request's head, `sent` body bytes that left."""
+        route, outcome = answer.route, answer.outcome
+        self._metrics.requests.add(route, outcome.word)
+        self._metrics.request_seconds.observe(seconds, route, outcome.word)
+        if outcome is Outcome.NEGATIVE:
+            self._metrics.negative_hits.add(route)
+        if answer.cache_status is not None and answer.cache_status.collapsed:
+            self._metrics.coalesced.add(route)
+        if outcome is Outcome.ERROR and answer.status >= 500:
+            self._write_error(request, answer, seconds)
+        if self.access_share > 0 and self._roll() < self.access_share:
+            self._write_access(request, answer, seconds, sent, complete)
+
+    def _write_access(
+        self, request: Request, answer: Answer, seconds: float, sent: int, complete: bool
+    ) -> None:
+        self._access_log.info(
+            "request",
+            **_subject(request, answer, seconds),
+            host=request.host,
+            outcome=answer.outcome.word,
+            bytes=sent,
+            complete=complete,
+            peer=request.peer,
+            **logs.correlation(request.fields),
+        )
+
+    def _write_error(self, request: Request, answer: Answer, seconds: float) -> None:
+        if not self._error_lines.try_take():
+            return
+        self._error_log.warning(
+            "request failed",
+            **_subject(request, answer, seconds),
+            failure=str(answer.failure) if answer.failure else None,
+            withheld=self._error_lines.collect_withheld(),
+            **logs.correlation(request.fields),
+        )
+
+
+class LineBudget:
+    """At most so many lines in each second; counts those that it withheld."""
+
+    def __init__(self, lines_per_second: int, clock: Callable[[], float]) -> None:
+        self._limit = lines_per_second
+        self._clock = clock
+        self._second = -1
+        self._taken = 0
+        self._withheld = 0
+
+    def try_take(self) -> bool:
+        """Whether one more line may be written now."""
+        second = int(self._clock())
+        if second != self._second:
+            self._second, self._taken = second, 0
+        if self._taken >= self._limit:
+            self._withheld += 1
+            return False
+        self._taken += 1
+        return True
+
+    def collect_withheld(self) -> int:
+        """How many lines were withheld since the last time this was asked."""
+        withheld, self._withheld = self._withheld, 0
+        return withheld
+
+
+def _subject(request: Request, answer: Answer, seconds: float) -> dict[str, object]:
+    return {
+        "method": request.method,
+        "target": request.target,
+        "status": answer.status,
+        "route": answer.route,
+        "seconds": round(seconds, 6),
+    }
