@@ -74,5 +74,11 @@ class Log(Protocol):
     def is_current(self, capture: Capture) -> bool:
         """Nothing was applied since the capture and the log is in step (R9)."""
 
-    async def append(self, selectors: Sequence[Selector], *, soft: bool) -> None:
+    async def append(self, selectors: Sequence[Selector], *, soft: bool) -> object:
         """Apply here at once, then publish to every replica."""
+
+    def purge_soon(self, selectors: Sequence[Selector]) -> None:
+        """After an unsafe request: a hard purge, applied here at once and published soon.
+
+        The same selector is published at most once in 100 ms, however often it is asked for.
+        """
