@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from proxy.config.scalars import Count, Duration, HostName, OptionalText, OriginUrl, PositiveCount
 from proxy.config.section import Section
@@ -17,8 +17,8 @@ class OriginPool(Section):
 
     max_connections: PositiveCount = 128
     """The most connections, tunnels aside. Default: 128."""
-    min_idle: Count = 4
-    """Idle connections that are kept open ahead of need. Default: 4."""
+    min_idle: Count = Field(default_factory=lambda checked: min(4, checked["max_connections"]))
+    """Idle connections that are kept open ahead of need. Default: 4, or `max_connections` if that is less."""
     acquire_timeout: Duration = 3.0
     """How long a request waits for a connection; then 503. Default: 3s."""
     idle_timeout: Duration = 60.0
@@ -66,8 +66,11 @@ class Origin(Section):
     """How long the origin may be silent between later bytes; then the answer is broken off. Default: 60s."""
     pool: OriginPool = OriginPool()
     """Connections to the origin."""
-    max_in_flight: PositiveCount = 128
-    """The most requests at the origin at once. Default: 128. Never above `pool.max_connections`."""
+    max_in_flight: PositiveCount = Field(
+        default_factory=lambda checked: min(128, checked["pool"].max_connections)
+    )
+    """The most requests at the origin at once. Default: 128, or `pool.max_connections` if that is less; never
+    above it."""
     queue: OriginQueue = OriginQueue()
     """Requests beyond `max_in_flight` wait here."""
     slow_after: Duration = 0.1

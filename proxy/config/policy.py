@@ -31,12 +31,13 @@ from proxy.config.scalars import (
     Flag,
     HeaderName,
     HostName,
+    Label,
     Method,
     OptionalDuration,
     OptionalSize,
     PositiveCount,
     Share,
-    count,
+    Tag,
     flag,
     token,
 )
@@ -83,9 +84,11 @@ def _ignored_cookies(given: object) -> bool | tuple[str, ...]:
 
 
 def _status(first: int, last: int) -> PlainValidator:
+    statuses = {str(status): status for status in range(first, last + 1)}
+
     def read(given: object) -> int:
-        status = count(given)
-        if not first <= status <= last:
+        status = statuses.get(str(given))
+        if status is None:
             raise ValueError(f"expected a status from {first} to {last}")
         return status
 
@@ -151,7 +154,8 @@ class Negative(Section):
 
     @model_serializer
     def _as_written(self) -> dict[int | str, Any]:
-        return {**self.statuses, "errors": self.errors}
+        statuses: dict[int | str, Any] = dict(self.statuses.items())
+        return statuses | {"errors": self.errors}
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -298,7 +302,7 @@ class RoutePolicy(Section):
     max_body: OptionalSize = None
     """Bodies of more bytes stream through and are not stored. Default: none, which is
     `l1.max_entry_bytes`."""
-    tags: tuple[str, ...] = Field(default=(), max_length=64)
+    tags: tuple[Tag, ...] = Field(default=(), max_length=64)
     """Names under which entries can be purged, beside those in the answer's Surrogate-Key, xkey, Cache-Tag
     and Cache-Groups. `{name}` stands for a parameter of the path. Default: none."""
     key: Key = Key()
@@ -310,8 +314,8 @@ class RoutePolicy(Section):
 class Route(RoutePolicy):
     """One route: which requests, and their policy. The first route that matches decides."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
-    """Stands in metrics, logs and purges: letters, digits, `-`, `_`, `.`; at most 64. Required."""
+    name: Label
+    """Stands in metrics, logs and purges: at most 64 letters, digits, `-`, `_`, `.`, `:`. Required."""
     match: Match
     """Which requests the route is for. Required."""
 

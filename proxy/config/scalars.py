@@ -18,13 +18,16 @@ from proxy.config.units import SIZE_EXAMPLES, duration_seconds, share_fraction, 
 
 FLAG_WORDS = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 NONE_WORD = "none"
+OFF_WORD = "off"
 MOST_COUNT = 10**9
 REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "redis+sentinel", "unix")
-REDIS_WORDS = ("embedded", "off")
+REDIS_WORDS = ("embedded", OFF_WORD)
 
 _COUNT = re.compile(r"[0-9]{1,12}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 """A method, a field name or a cookie name (RFC 9110 §5.6.2)."""
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+_TAG = re.compile(r"[^\x00-\x20\x7f,]{1,1024}")
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 _LARGEST_PORT = 65535
 
@@ -61,25 +64,40 @@ def flag(given: object) -> bool:
 
 def count(given: object) -> int:
     """A whole number, read as decimal also with leading zeros. Raises ValueError."""
-    number = int(given) if isinstance(given, str) and _COUNT.fullmatch(given) else given
-    is_whole = isinstance(number, int) and not isinstance(number, bool)
-    if not isinstance(number, int) or not is_whole or not 0 <= number <= MOST_COUNT:
-        raise ValueError(f"expected a whole number from 0 to {MOST_COUNT}")
-    return number
+    return _count_from(0, given)
 
 
 def positive_count(given: object) -> int:
     """A whole number from 1. Raises ValueError."""
-    number = count(given)
-    if number == 0:
-        raise ValueError(f"expected a whole number from 1 to {MOST_COUNT}")
-    return number
+    return _count_from(1, given)
 
 
 def token(given: object) -> str:
     """A method, field or cookie name. Raises ValueError."""
     if not isinstance(given, str) or not _TOKEN.fullmatch(given):
         raise ValueError("expected a name of letters, digits and -_.!#$%&'*+^`|~")
+    return given
+
+
+def method(given: object) -> str:
+    """A request method; methods are case-sensitive (RFC 9110 §9.1). Raises ValueError."""
+    name = token(given)
+    if name != name.upper():
+        raise ValueError(f"expected a method in capitals; did you mean {name.upper()}?")
+    return name
+
+
+def label(given: object) -> str:
+    """A name that may stand in metrics, logs and Redis keys. Raises ValueError."""
+    if not isinstance(given, str) or not _LABEL.fullmatch(given):
+        raise ValueError("expected at most 64 letters, digits, -, _, . and :, the first a letter or digit")
+    return given
+
+
+def tag(given: object) -> str:
+    """A tag or its template. Raises ValueError."""
+    if not isinstance(given, str) or not _TAG.fullmatch(given):
+        raise ValueError("expected a tag of at most 1024 characters without spaces and commas")
     return given
 
 
@@ -156,6 +174,14 @@ def memory_limit(given: object) -> int | MemoryShare:
         ) from None
 
 
+def _count_from(least: int, given: object) -> int:
+    number = int(given) if isinstance(given, str) and _COUNT.fullmatch(given) else given
+    is_whole = isinstance(number, int) and not isinstance(number, bool)
+    if not isinstance(number, int) or not is_whole or not least <= number <= MOST_COUNT:
+        raise ValueError(f"expected a whole number from {least} to {MOST_COUNT}")
+    return number
+
+
 def _unix_url(given: str) -> str:
     path = given.removeprefix("unix:").removeprefix("//")
     if not path.startswith("/") or "\0" in path:
@@ -182,9 +208,9 @@ def _is_ipv6(text: str) -> bool:
         return False
 
 
-def _or_none(read: Callable[[object], Any]) -> Callable[[object], Any]:
+def _or_none(read: Callable[[object], Any], word: str = NONE_WORD) -> Callable[[object], Any]:
     def read_or_none(given: object) -> Any:
-        return None if given is None or given == NONE_WORD else read(given)
+        return None if given is None or given == word else read(given)
 
     return read_or_none
 
@@ -270,7 +296,15 @@ Network = Annotated[
     WithJsonSchema({"title": "network", "type": "string"}),
 ]
 HostName = Annotated[str, PlainValidator(host_name), WithJsonSchema({"title": "host", "type": "string"})]
-Method = Annotated[str, PlainValidator(token), WithJsonSchema({"title": "method", "type": "string"})]
+OptionalAddress = Annotated[
+    Address | None,
+    PlainValidator(_or_none(address, OFF_WORD)),
+    PlainSerializer(lambda listen: str(listen or OFF_WORD)),
+    WithJsonSchema({"title": "address or off", "type": "string", "pattern": "(:[0-9]+|^off)$"}),
+]
+Label = Annotated[str, PlainValidator(label), WithJsonSchema({"title": "name", "type": "string"})]
+Tag = Annotated[str, PlainValidator(tag), WithJsonSchema({"title": "tag", "type": "string"})]
+Method = Annotated[str, PlainValidator(method), WithJsonSchema({"title": "method", "type": "string"})]
 CookieName = Annotated[str, PlainValidator(token), WithJsonSchema({"title": "cookie name", "type": "string"})]
 HeaderName = Annotated[
     str, PlainValidator(_lower_token), WithJsonSchema({"title": "field name", "type": "string"})

@@ -30,6 +30,7 @@ from proxy.config.scalars import (
     ListenAddress,
     MemoryShare,
     Network,
+    OptionalAddress,
     OptionalText,
     PositiveCount,
     Size,
@@ -93,16 +94,16 @@ LoggedShare = Annotated[
 class Ops(Section):
     """The port for probes and metrics: read-only, without a token."""
 
-    listen: ListenAddress = Address("0.0.0.0", 9901)
-    """host:port of the probes, /metrics and /-/drain. Default: 0.0.0.0:9901, so that the kubelet and
-    Prometheus reach it."""
+    listen: OptionalAddress = Address("0.0.0.0", 9901)
+    """host:port of the probes, /metrics and /-/drain, or `off`. Default: 0.0.0.0:9901, so that the kubelet
+    and Prometheus reach it."""
 
 
 class Admin(Section):
     """The operator's port: purge, inspect, reload."""
 
-    listen: ListenAddress = Address("127.0.0.1", 9902)
-    """host:port of the admin API. Default: 127.0.0.1:9902. Beyond loopback a token is required."""
+    listen: OptionalAddress = Address("127.0.0.1", 9902)
+    """host:port of the admin API, or `off`. Default: 127.0.0.1:9902. Beyond loopback a token is required."""
     token: OptionalText = Field(default=None, repr=False)
     """The bearer token that every call must carry. Default: none, which only loopback may do. Shorter than 16
     characters is warned of."""

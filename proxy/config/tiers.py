@@ -7,7 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from proxy.config.scalars import (
+    OFF_WORD,
     Duration,
+    Label,
     MemoryLimit,
     MemoryShare,
     OptionalText,
@@ -18,8 +20,7 @@ from proxy.config.scalars import (
 from proxy.config.section import Section
 from proxy.config.units import BYTES
 
-L2_OFF = "off"
-L2_EMBEDDED = "embedded"
+DEFAULT_NAMESPACE = "sidecache"
 
 
 class L1(Section):
@@ -37,14 +38,14 @@ class L1(Section):
 class L2(Section):
     """The cache in Redis or Valkey behind L1, which replicas can share."""
 
-    url: RedisUrl = Field(default=L2_OFF, repr=False)
+    url: RedisUrl = Field(default=OFF_WORD, repr=False)
     """`redis://host:port/db`, `rediss://...`, `unix:///path`, `embedded` (a private server of this process)
     or `off`. Default: off, L1 only."""
     url_file: OptionalText = None
     """A file that holds the URL, for passwords. Default: none. Not together with `url`."""
     timeout: Duration = 0.05
     """How long an operation may take; then it counts as a miss. Default: 50ms."""
-    namespace: str = Field(default="sidecache", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")
+    namespace: Label = DEFAULT_NAMESPACE
     """Begins every key in Redis. Default: sidecache. Services that share a Redis must differ."""
     max_unsynced: Duration = 30.0
     """How long the invalidation log may go unread before neither tier is trusted. Default: 30s."""
