@@ -6,7 +6,7 @@ Values only. Nothing here does I/O, reads a clock or rolls dice; every instant e
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, KeysView
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, IntFlag
 from typing import NamedTuple, Protocol
@@ -45,6 +45,10 @@ class Fields:
 
     def __repr__(self) -> str:
         return f"Fields({list(self.lines)!r})"
+
+    def names(self) -> KeysView[bytes]:
+        """The names that occur, in lower case, each once."""
+        return self._by_name().keys()
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of the field, one per line, in order; empty when absent."""
@@ -377,6 +381,7 @@ class Reason(Enum):
     UPGRADE = "upgrade"
     UNSAFE_TARGET = "unsafe-target"
     BYPASS_WHEN = "bypass-when"
+    CONNECTION_OPTION = "connection-option"
     COOKIE = "cookie"
     AUTHORIZATION = "authorization"
     IDENTITY = "identity"
