@@ -155,6 +155,9 @@ class Tunnel(Protocol):
     async def write(self, data: bytes) -> None:
         """Send bytes; returns when the transport takes more."""
 
+    def write_eof(self) -> None:
+        """Nothing more will be written; reading goes on."""
+
     def close(self) -> None:
         """End the tunnel and free its slot."""
 
