@@ -1,0 +1,165 @@
+"""Host, method and path -> route. Compiled once; the first route that matches decides.
+
+Matching reads the canonical path only (targets.py). A target without one matches no route: it passes.
+Routes are found by the first segment of the path, so that their number costs little.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from proxy.config import schema
+from proxy.config.policy import ANY_HOST
+from proxy.model import Reason, Request
+from proxy.policy.globs import Glob, compile_glob
+from proxy.policy.recipe import Recipe, compile_recipe, shape_of
+from proxy.policy.targets import canonical_path
+
+UNMATCHED = "unmatched"
+
+_PORT = re.compile(rb":[0-9]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route of the configuration, or what stands in for none."""
+
+    name: str
+    policy: schema.RoutePolicy
+    is_cacheable: bool
+    shape: bytes
+    """Digest of match, key and identity: part of every key."""
+    methods: frozenset[str] | None
+    """None: any. Where GET is listed, HEAD is meant too."""
+    recipe: Recipe
+
+
+class RouteMatch(NamedTuple):
+    """The route of a request, the named parts of its path, and why it may not be cached (None: it may)."""
+
+    route: Route
+    params: dict[str, str]
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    route: Route
+    host: bytes | None
+    """None: any host."""
+    glob: Glob
+
+    def takes(self, method: str, host: bytes | None) -> bool:
+        """Is the route for this method and host, whatever the port? None: for some host."""
+        if self.route.methods is not None and method not in self.route.methods:
+            return False
+        return self.host is None or host is None or self.host == _PORT.sub(b"", host)
+
+
+_Candidates = tuple[_Candidate, ...]
+
+
+class Routes:
+    """All routes of one configuration."""
+
+    def __init__(self, config: schema.Config) -> None:
+        candidates = tuple(_compile(route, profile=config.profile) for route in config.routes)
+        self._by_first_segment, self._of_any_segment = _by_first_segment(candidates)
+        may_cache = config.defaults.cache and config.unmatched == "cache"
+        self._unmatched = _stand_in(config, is_cacheable=may_cache, reason=Reason.ROUTE)
+        self._unsafe = _stand_in(config, is_cacheable=False, reason=Reason.UNSAFE_TARGET)
+        self.names = (*(route.name for route in config.routes), UNMATCHED)
+
+    def match(self, request: Request) -> RouteMatch:
+        """The first route that is for this request, else the one named `unmatched`."""
+        path = canonical_path(request.target)
+        if path is None:
+            return self._unsafe
+        segments = path.split(b"/")[1:]
+        for candidate in self._candidates(segments):
+            if not candidate.takes(request.method, request.host):
+                continue
+            params = candidate.glob.matches_segments(segments)
+            if params is not None:
+                return _route_match(candidate.route, params)
+        return self._unmatched
+
+    def for_url(self, host: bytes | None, target: bytes) -> Route | None:
+        """The route under which an answer to GET is kept; None where none caches it.
+
+        The host is normalised as in Request.host. None is any host: the first of `cacheable_for_url`.
+        """
+        return next(iter(self.cacheable_for_url(host, target)), None)
+
+    def cacheable_for_url(self, host: bytes | None, target: bytes) -> tuple[Route, ...]:
+        """All routes under which an answer to GET may be kept: several only where the host is None."""
+        path = canonical_path(target)
+        if path is None:
+            return ()
+        taking = self._taking_get(host, path.split(b"/")[1:])
+        return tuple(route for route in taking if route.is_cacheable)
+
+    def _candidates(self, segments: list[bytes]) -> _Candidates:
+        return self._by_first_segment.get(segments[0], self._of_any_segment)
+
+    def _taking_get(self, host: bytes | None, segments: list[bytes]) -> Iterator[Route]:
+        """The first route for each host that is asked for, in order."""
+        decided: set[bytes] = set()
+        for candidate in self._candidates(segments):
+            is_for_get = candidate.takes("GET", host) and candidate.host not in decided
+            if not is_for_get or candidate.glob.matches_segments(segments) is None:
+                continue
+            yield candidate.route
+            if host is not None or candidate.host is None:
+                return
+            decided.add(candidate.host)
+        yield self._unmatched.route
+
+
+def _compile(route: schema.Route, *, profile: str) -> _Candidate:
+    compiled = Route(
+        name=route.name,
+        policy=route,
+        is_cacheable=route.cache,
+        shape=shape_of(route, route.match, profile=profile),
+        methods=_methods(route.match.methods),
+        recipe=compile_recipe(route),
+    )
+    host = None if route.match.host == ANY_HOST else route.match.host.encode()
+    return _Candidate(compiled, host, compile_glob(route.match.path))
+
+
+def _methods(listed: tuple[str, ...] | None) -> frozenset[str] | None:
+    if listed is None:
+        return None
+    # HEAD is answered from what GET has stored (RFC 9111 §4), so whoever lists GET means both.
+    return frozenset((*listed, "HEAD")) if "GET" in listed else frozenset(listed)
+
+
+def _stand_in(config: schema.Config, *, is_cacheable: bool, reason: Reason) -> RouteMatch:
+    route = Route(
+        name=UNMATCHED,
+        policy=config.defaults,
+        is_cacheable=is_cacheable,
+        shape=shape_of(config.defaults, None, profile=config.profile),
+        methods=None,
+        recipe=compile_recipe(config.defaults),
+    )
+    return RouteMatch(route, {}, None if is_cacheable else reason)
+
+
+def _route_match(route: Route, params: dict[str, str]) -> RouteMatch:
+    return RouteMatch(route, params, None if route.is_cacheable else Reason.ROUTE)
+
+
+def _by_first_segment(candidates: _Candidates) -> tuple[dict[bytes, _Candidates], _Candidates]:
+    """The candidates for each first segment that some route names, and those for all other segments."""
+    named = {first for candidate in candidates if (first := candidate.glob.first_literal) is not None}
+    return {first: _starting(candidates, (first, None)) for first in named}, _starting(candidates, (None,))
+
+
+def _starting(candidates: Iterable[_Candidate], firsts: tuple[bytes | None, ...]) -> _Candidates:
+    return tuple(candidate for candidate in candidates if candidate.glob.first_literal in firsts)
