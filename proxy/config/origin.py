@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
-from proxy.config.scalars import Count, Duration, HostName, OptionalText, OriginUrl, PositiveCount
+from proxy.config.addresses import HostName, OriginUrl
+from proxy.config.scalars import Count, Duration, OptionalText, PositiveCount
 from proxy.config.section import Section
 
 PRESERVE_HOST = "preserve"

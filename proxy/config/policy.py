@@ -5,8 +5,6 @@ The shape only: what a policy means for a request is decided in `proxy/policy/`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,22 +13,22 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     WithJsonSchema,
-    model_serializer,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from proxy.config import patterns
+from proxy.config.addresses import HostName
+from proxy.config.identity import AnyIdentity, Identity, IgnoredCookies
+from proxy.config.negative import Negative
 from proxy.config.scalars import (
-    DURATION_SCHEMA,
     FLAG_SCHEMA,
     FLAG_WORDS,
     CookieName,
     Duration,
     Flag,
     HeaderName,
-    HostName,
     Label,
     Method,
     OptionalDuration,
@@ -39,138 +37,19 @@ from proxy.config.scalars import (
     Share,
     Tag,
     flag,
-    token,
 )
 from proxy.config.section import Section
 
 ANY_HOST = "any"
-IdentityKind = Literal["rfc9111", "shared", "header", "cookie"]
 Scope = Literal["auto", "fleet", "process", "off"]
 Override = Literal["private", "no-store", "set-cookie"]
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """For whom a stored answer is: `name` is the header (lower case) or cookie that tells users apart."""
-
-    kind: IdentityKind = "rfc9111"
-    name: str = ""
-
-
-def _identity(given: object) -> Identity:
-    if isinstance(given, Identity):
-        return given
-    if given == "rfc9111":
-        return Identity("rfc9111")
-    if given == "shared":
-        return Identity("shared")
-    if isinstance(given, dict) and given.keys() == {"header"}:
-        return Identity("header", token(given["header"]).lower())
-    if isinstance(given, dict) and given.keys() == {"cookie"}:
-        return Identity("cookie", token(given["cookie"]))
-    raise ValueError("expected rfc9111, shared, {header: Name} or {cookie: Name}")
-
-
-def _identity_as_written(identity: Identity) -> str | dict[str, str]:
-    return {identity.kind: identity.name} if identity.name else identity.kind
-
-
-def _ignored_cookies(given: object) -> bool | tuple[str, ...]:
-    if isinstance(given, (bool, str)):
-        return True if flag(given) else ()
-    if not isinstance(given, Sequence):
-        raise ValueError("expected a list of cookie names, or true for all")
-    return tuple(token(name) for name in given)
-
-
-def _status(first: int, last: int) -> PlainValidator:
-    statuses = {str(status): status for status in range(first, last + 1)}
-
-    def read(given: object) -> int:
-        status = statuses.get(str(given))
-        if status is None:
-            raise ValueError(f"expected a status from {first} to {last}")
-        return status
-
-    return PlainValidator(read)
-
-
-def _names_schema(key: str) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {key: {"type": "string"}},
-        "required": [key],
-        "additionalProperties": False,
-    }
-
-
-AnyIdentity = Annotated[
-    Identity,
-    PlainValidator(_identity),
-    PlainSerializer(_identity_as_written),
-    WithJsonSchema(
-        {
-            "title": "rfc9111, shared, {header: Name} or {cookie: Name}",
-            "anyOf": [{"enum": ["rfc9111", "shared"]}, _names_schema("header"), _names_schema("cookie")],
-        }
-    ),
-]
-IgnoredCookies = Annotated[
-    bool | tuple[str, ...],
-    PlainValidator(_ignored_cookies),
-    PlainSerializer(lambda cookies: cookies if cookies is True else list(cookies)),
-    WithJsonSchema(
-        {
-            "title": "list of cookie names, or true",
-            "anyOf": [FLAG_SCHEMA, {"type": "array", "items": {"type": "string"}}],
-        }
-    ),
-]
 PathPattern = Annotated[
     str,
     PlainValidator(patterns.checked),
     WithJsonSchema({"title": "path pattern", "type": "string", "pattern": "^/"}),
 ]
-ClientErrorStatus = Annotated[int, _status(400, 499), WithJsonSchema({"type": "integer"})]
-ServerErrorStatus = Annotated[int, _status(500, 599), WithJsonSchema({"type": "integer"})]
-
-
-class Negative(Section):
-    """How long absences and failures are remembered: statuses 4xx as keys, statuses 5xx under `errors`."""
-
-    statuses: dict[ClientErrorStatus, Duration] = Field(default={})
-    """Seconds for which an answer of this status (400 to 499) is remembered. Default: none is."""
-    errors: dict[ServerErrorStatus, Duration] = Field(default={})
-    """Seconds for which an answer of this status (500 to 599) is remembered, unless a usable good entry
-    exists. Default: none is."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _statuses_are_keys(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        statuses = {key: value for key, value in given.items() if key != "errors"}
-        return {"statuses": statuses, "errors": given.get("errors") or {}}
-
-    @model_serializer
-    def _as_written(self) -> dict[int | str, Any]:
-        statuses: dict[int | str, Any] = dict(self.statuses.items())
-        return statuses | {"errors": self.errors}
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        schema = handler.resolve_ref_schema(handler(core_schema))
-        errors = {
-            "type": "object",
-            "description": schema["properties"]["errors"]["description"],
-            "patternProperties": {"^5[0-9]{2}$": DURATION_SCHEMA},
-            "additionalProperties": False,
-        }
-        schema["properties"] = {"errors": errors}
-        schema["patternProperties"] = {"^4[0-9]{2}$": DURATION_SCHEMA}
-        return schema
 
 
 class Coalesce(Section):
@@ -258,7 +137,7 @@ class RoutePolicy(Section):
     % of the time since Last-Modified, at most a day."""
     respect_origin: Flag = True
     """Whether the answer's Cache-Control and Expires win over `ttl`. Default: true. With false `ttl` wins."""
-    override: frozenset[Override] = frozenset()
+    override: Annotated[frozenset[Override], PlainSerializer(sorted)] = frozenset()
     """Protections that this route switches off, by name: `private`, `no-store`, `set-cookie`. Default: none.
     What it names is then stored and shared."""
     client_cache_control: Literal["honour", "ignore"] = "honour"
@@ -320,6 +199,6 @@ class Route(RoutePolicy):
     """Which requests the route is for. Required."""
 
     def inheriting(self, defaults: RoutePolicy) -> Route:
-        """The route with the defaults' value for each key that it does not give."""
-        inherited = {key: value for key, value in defaults if key not in self.model_fields_set}
-        return self.model_copy(update=inherited)
+        """The route with the defaults' value for each key that it does not give; `model_fields_set` stays."""
+        given = {key: value for key, value in self if key in self.model_fields_set}
+        return Route.model_construct(self.model_fields_set, **{**dict(defaults), **given})

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
@@ -20,27 +18,12 @@ FLAG_WORDS = {"true": True, "on": True, "yes": True, "false": False, "off": Fals
 NONE_WORD = "none"
 OFF_WORD = "off"
 MOST_COUNT = 10**9
-REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "redis+sentinel", "unix")
-REDIS_WORDS = ("embedded", OFF_WORD)
 
 _COUNT = re.compile(r"[0-9]{1,12}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 """A method, a field name or a cookie name (RFC 9110 §5.6.2)."""
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _TAG = re.compile(r"[^\x00-\x20\x7f,]{1,1024}")
-_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
-_LARGEST_PORT = 65535
-
-
-class Address(NamedTuple):
-    """Where to listen; port 0 takes any free port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
 
 
 class MemoryShare(NamedTuple):
@@ -101,65 +84,6 @@ def tag(given: object) -> str:
     return given
 
 
-def host_name(given: object) -> str:
-    """A host name or address in lower case, without port and trailing dot. Raises ValueError."""
-    host = given.lower().rstrip(".") if isinstance(given, str) else ""
-    if _is_ipv6(host.strip("[]")):
-        return f"[{host.strip('[]')}]"
-    if not _HOST_NAME.fullmatch(host):
-        raise ValueError("expected a host name such as api.example.com")
-    return host
-
-
-def address(given: object) -> Address:
-    """The two parts of `host:port` or `[v6]:port`. Raises ValueError."""
-    if isinstance(given, Address):
-        return given
-    host, colon, port = given.rpartition(":") if isinstance(given, str) else ("", "", "")
-    is_bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not _COUNT.fullmatch(port) or int(port) > _LARGEST_PORT:
-        raise ValueError("expected host:port such as 0.0.0.0:8080, with a port from 0 to 65535")
-    if is_bracketed and _is_ipv6(host[1:-1]):
-        return Address(host[1:-1], int(port))
-    if not _HOST_NAME.fullmatch(host.lower()):
-        raise ValueError("expected host:port such as 0.0.0.0:8080 or [::]:8080")
-    return Address(host, int(port))
-
-
-def origin_url(given: object) -> str:
-    """`http://host:port`, `https://host:port` or `unix:/path`, as written. Raises ValueError."""
-    if isinstance(given, str) and given.startswith("unix:"):
-        return _unix_url(given)
-    parts = _split(given)
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("expected http://host:port, https://host:port or unix:/path/of.sock")
-    if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username is not None:
-        raise ValueError(
-            "expected only scheme, host and port: the request's own target is forwarded as it is"
-        )
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def redis_url(given: object) -> str:
-    """`embedded`, `off` or a URL with a scheme of Redis. Raises ValueError."""
-    if isinstance(given, str) and given in REDIS_WORDS:
-        return given
-    parts = _split(given)
-    if parts is None or parts.scheme not in REDIS_SCHEMES or not (parts.netloc or parts.path):
-        raise ValueError("expected redis://host:port, rediss://host:port, unix:///path, embedded or off")
-    return str(given)
-
-
-def network(given: object) -> IPv4Network | IPv6Network:
-    """A network such as 10.0.0.0/8; a bare address is a network of one. Raises ValueError."""
-    if isinstance(given, (IPv4Network, IPv6Network)):
-        return given
-    try:
-        return ip_network(given if isinstance(given, str) else "")
-    except ValueError:
-        raise ValueError("expected a network such as 10.0.0.0/8, no bit set beyond its length") from None
-
-
 def memory_limit(given: object) -> int | MemoryShare:
     """A size in bytes, or a share of the container's memory. Raises ValueError."""
     if isinstance(given, MemoryShare):
@@ -174,45 +98,21 @@ def memory_limit(given: object) -> int | MemoryShare:
         ) from None
 
 
+def or_none(read: Callable[[object], Any], word: str = NONE_WORD) -> Callable[[object], Any]:
+    """`read`, but None for `word`."""
+
+    def reador_none(given: object) -> Any:
+        return None if given is None or given == word else read(given)
+
+    return reador_none
+
+
 def _count_from(least: int, given: object) -> int:
     number = int(given) if isinstance(given, str) and _COUNT.fullmatch(given) else given
     is_whole = isinstance(number, int) and not isinstance(number, bool)
     if not isinstance(number, int) or not is_whole or not least <= number <= MOST_COUNT:
         raise ValueError(f"expected a whole number from {least} to {MOST_COUNT}")
     return number
-
-
-def _unix_url(given: str) -> str:
-    path = given.removeprefix("unix:").removeprefix("//")
-    if not path.startswith("/") or "\0" in path:
-        raise ValueError("expected unix: with an absolute path, such as unix:/run/api.sock")
-    return f"unix:{path}"
-
-
-def _split(given: object) -> SplitResult | None:
-    """The URL's parts; None if it is none, or its port is none."""
-    if not isinstance(given, str) or not given.isprintable() or " " in given:
-        return None
-    try:
-        parts = urlsplit(given)
-        is_port = parts.port != 0
-    except ValueError:
-        return None
-    return parts if is_port else None
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        return bool(IPv6Address(text))
-    except ValueError:
-        return False
-
-
-def _or_none(read: Callable[[object], Any], word: str = NONE_WORD) -> Callable[[object], Any]:
-    def read_or_none(given: object) -> Any:
-        return None if given is None or given == word else read(given)
-
-    return read_or_none
 
 
 def _none_word(value: Any) -> Any:
@@ -246,14 +146,14 @@ POSITIVE_COUNT_SCHEMA = {"title": "count", "anyOf": [{"type": "integer", "minimu
 Duration = Annotated[float, PlainValidator(duration_seconds), WithJsonSchema(DURATION_SCHEMA)]
 OptionalDuration = Annotated[
     float | None,
-    PlainValidator(_or_none(duration_seconds)),
+    PlainValidator(or_none(duration_seconds)),
     PlainSerializer(_none_word),
     WithJsonSchema({"title": "duration or none", "anyOf": [{"const": NONE_WORD}, DURATION_SCHEMA]}),
 ]
 Size = Annotated[int, PlainValidator(size_bytes), WithJsonSchema(SIZE_SCHEMA)]
 OptionalSize = Annotated[
     int | None,
-    PlainValidator(_or_none(size_bytes)),
+    PlainValidator(or_none(size_bytes)),
     PlainSerializer(_none_word),
     WithJsonSchema({"title": "size or none", "anyOf": [{"const": NONE_WORD}, SIZE_SCHEMA]}),
 ]
@@ -266,41 +166,6 @@ MemoryLimit = Annotated[
     PlainValidator(memory_limit),
     PlainSerializer(lambda limit: str(limit) if isinstance(limit, MemoryShare) else limit),
     WithJsonSchema({"title": "size or share", "anyOf": [SIZE_SCHEMA, _SHARE_TEXT_SCHEMA]}),
-]
-ListenAddress = Annotated[
-    Address,
-    PlainValidator(address),
-    PlainSerializer(str),
-    WithJsonSchema({"title": "address", "type": "string", "pattern": ":[0-9]+$"}),
-]
-OriginUrl = Annotated[
-    str,
-    PlainValidator(origin_url),
-    WithJsonSchema({"title": "URL", "type": "string", "pattern": "^(https?://|unix:)"}),
-]
-RedisUrl = Annotated[
-    str,
-    PlainValidator(redis_url),
-    WithJsonSchema(
-        {
-            "title": "URL",
-            "type": "string",
-            "pattern": "^(rediss?://|redis[+](cluster|sentinel)://|unix:|embedded$|off$)",
-        }
-    ),
-]
-Network = Annotated[
-    IPv4Network | IPv6Network,
-    PlainValidator(network),
-    PlainSerializer(str),
-    WithJsonSchema({"title": "network", "type": "string"}),
-]
-HostName = Annotated[str, PlainValidator(host_name), WithJsonSchema({"title": "host", "type": "string"})]
-OptionalAddress = Annotated[
-    Address | None,
-    PlainValidator(_or_none(address, OFF_WORD)),
-    PlainSerializer(lambda listen: str(listen or OFF_WORD)),
-    WithJsonSchema({"title": "address or off", "type": "string", "pattern": "(:[0-9]+|^off)$"}),
 ]
 Label = Annotated[str, PlainValidator(label), WithJsonSchema({"title": "name", "type": "string"})]
 Tag = Annotated[str, PlainValidator(tag), WithJsonSchema({"title": "tag", "type": "string"})]

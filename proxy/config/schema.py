@@ -10,31 +10,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
 
+from proxy.config.addresses import Address, ListenAddress, Network, OptionalAddress
+from proxy.config.identity import Identity
+from proxy.config.negative import Negative
+from proxy.config.nodes import Path
 from proxy.config.origin import Origin, OriginPool, OriginQueue, OriginTls
 from proxy.config.policy import (
     BypassWhen,
     Coalesce,
-    Identity,
     Key,
     Match,
-    Negative,
     QueryKey,
     Route,
     RoutePolicy,
 )
-from proxy.config.scalars import (
-    Address,
-    Count,
-    Duration,
-    Flag,
-    ListenAddress,
-    MemoryShare,
-    Network,
-    OptionalAddress,
-    OptionalText,
-    PositiveCount,
-    Size,
-)
+from proxy.config.scalars import Count, Duration, Flag, MemoryShare, OptionalText, PositiveCount, Size
 from proxy.config.section import Section
 from proxy.config.tiers import L1, L2
 from proxy.config.units import BYTES, share_fraction
@@ -42,6 +32,7 @@ from proxy.config.units import BYTES, share_fraction
 __all__ = [
     "L1",
     "L2",
+    "SECRET_FILES",
     "Address",
     "Admin",
     "BypassWhen",
@@ -67,6 +58,12 @@ __all__ = [
     "RoutePolicy",
 ]
 
+SECRET_FILES: dict[Path, Path] = {
+    ("admin", "token"): ("admin", "token_file"),
+    ("l2", "url"): ("l2", "url_file"),
+    ("secret",): ("secret_file",),
+}
+"""Keys whose values are never shown -> the keys that name a file to read them from."""
 ACCESS_WORDS = {"off": 0.0, "all": 1.0}
 
 

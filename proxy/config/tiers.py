@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from proxy.config.addresses import RedisUrl
 from proxy.config.scalars import (
     OFF_WORD,
     Duration,
@@ -14,7 +15,6 @@ from proxy.config.scalars import (
     MemoryShare,
     OptionalText,
     PositiveCount,
-    RedisUrl,
     Size,
 )
 from proxy.config.section import Section
