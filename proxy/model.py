@@ -187,7 +187,9 @@ class FailureKind(Enum):
     POOL_EXHAUSTED = ("pool-exhausted", 503)
     QUEUE_FULL = ("queue-full", 503)
     QUEUE_TIMEOUT = ("queue-timeout", 503)
+    TUNNELS_FULL = ("tunnels-full", 503)
     CLIENT_BODY = ("client-body", 400)
+    INVALID_REQUEST = ("invalid-request", 400)
     CLOSED = ("closed", 503)
 
     def __init__(self, word: str, status: int) -> None:
