@@ -1,0 +1,101 @@
+"""A response head's bytes to a value, strictly (RFC 9112 §4-§6): what is faulty is refused, never repaired.
+
+Own grammar, because llhttp takes leading empty lines, status 999, HTTP/2.0, `RTSP/1.1`, control bytes
+in the reason, every transfer coding and more. Pure: knows neither the connection nor the body's bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from proxy.model import FailureKind, Fields, Framing, OriginFailure
+from proxy.net.fields import TOKEN, VALUE, list_members
+
+MAX_FIELDS = 256
+NO_BODY_STATUSES = frozenset({204, 304})
+
+_STATUS_LINE = rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + VALUE + rb"*+))?\r\n"
+# Some origins leave out the space that must stand even before an empty reason; nothing hinges on it.
+_HEAD = re.compile(_STATUS_LINE + rb"((?:" + TOKEN + rb"++:" + VALUE + rb"*+\r\n)*+)\r\n")
+_FIELD = re.compile(rb"([^:]++):[ \t]*+(" + VALUE + rb"*+)\r\n")
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+
+
+class ReceivedHead(NamedTuple):
+    """A head as the origin sent it: framing and hop-by-hop fields are still in it."""
+
+    status: int
+    reason: bytes
+    fields: Fields
+    is_http_10: bool = False
+
+    @property
+    def is_persistent(self) -> bool:
+        """May another request follow on this connection? HTTP/1.0 origins are not asked twice."""
+        return not self.is_http_10 and b"close" not in list_members(self.fields.values(b"connection"))
+
+
+class Delimiter(NamedTuple):
+    """How the end of the body is known, and the length that the head states."""
+
+    framing: Framing
+    length: int | None = None
+
+
+def parse_head(raw: bytes) -> ReceivedHead | OriginFailure:
+    """The head that `raw` is, from the status line to the empty line, both included."""
+    match = _HEAD.fullmatch(raw)
+    if match is None:
+        return invalid(_first_fault(raw))
+    minor, status, reason, encoded = match.groups()
+    lines = [(name, value.rstrip(b" \t")) for name, value in _FIELD.findall(encoded)]
+    if len(lines) > MAX_FIELDS:
+        return invalid(f"{len(lines)} fields, expected at most {MAX_FIELDS}")
+    return ReceivedHead(int(status), reason or b"", Fields(lines), minor == b"0")
+
+
+def delimit(head: ReceivedHead, method: str) -> Delimiter | OriginFailure:
+    """How the body of this final response ends (RFC 9112 §6.3)."""
+    lengths = head.fields.values(b"content-length")
+    codings = head.fields.values(b"transfer-encoding")
+    fault = _framing_fault(head, lengths, codings)
+    if fault is not None:
+        return invalid(fault)
+    length = int(lengths[0]) if lengths else None
+    if head.status in NO_BODY_STATUSES or method == "HEAD":
+        return Delimiter(Framing.NONE, length if head.status != 204 else None)
+    if codings:
+        return Delimiter(Framing.CHUNKED)
+    return Delimiter(Framing.CLOSE) if length is None else Delimiter(Framing.LENGTH, length)
+
+
+def invalid(detail: str) -> OriginFailure:
+    """The failure that a faulty head is."""
+    return OriginFailure(FailureKind.INVALID_HEAD, detail)
+
+
+def _framing_fault(head: ReceivedHead, lengths: list[bytes], codings: list[bytes]) -> str | None:
+    if len(lengths) > 1:
+        return "more than one Content-Length"
+    if lengths and not _DIGITS.fullmatch(lengths[0]):
+        return "Content-Length is not a number"
+    if lengths and codings:
+        return "both Content-Length and Transfer-Encoding"
+    if codings and head.is_http_10:
+        return "Transfer-Encoding in HTTP/1.0"
+    if codings and [coding.lower() for coding in codings] != [b"chunked"]:
+        return "a transfer coding other than chunked"
+    return None
+
+
+def _first_fault(raw: bytes) -> str:
+    """Which line is wrong, by number: its text may hold a secret and is not repeated."""
+    lines = raw.split(b"\r\n")[:-2]
+    if not _HEAD.fullmatch(lines[0] + b"\r\n\r\n"):
+        return "not a status line of HTTP/1.0 or HTTP/1.1"
+    faulty = (n for n, line in enumerate(lines) if n and not _FIELD_LINE.fullmatch(line))
+    return f"line {next(faulty) + 1} of the head is not a field"
+
+
+_FIELD_LINE = re.compile(TOKEN + rb"++:" + VALUE + rb"*+")

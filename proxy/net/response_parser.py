@@ -1,0 +1,171 @@
+"""Bytes of one origin connection, however they are cut, to the events of one response.
+
+Interim heads, the final head, pieces of the body, its end; or the failure that ends it. Pure: no
+sockets, no clock, no policy. What follows the response on the connection is the caller's to refuse.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from proxy.model import FailureKind, Framing, OriginFailure
+from proxy.net.body_decoders import BodyDecoder, ChunkedDecoder, CountedDecoder, UntilCloseDecoder
+from proxy.net.response_head import Delimiter, ReceivedHead, delimit, invalid, parse_head
+
+MAX_INTERIM_HEADS = 32
+"""Heads with status 1xx before the final one; each is held until its client has taken it."""
+
+_END = b"\r\n\r\n"
+_START = b"HTTP/1."
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+
+
+class InterimHead(NamedTuple):
+    """A head with status 1xx that is not 101."""
+
+    head: ReceivedHead
+
+
+class FinalHead(NamedTuple):
+    """The final head; after a 101 all bytes are pieces, to the end of the connection."""
+
+    head: ReceivedHead
+    delimiter: Delimiter
+
+
+class Piece(NamedTuple):
+    """Bytes of the body, never empty."""
+
+    data: bytes
+
+
+class End(NamedTuple):
+    """The body's end is proven; `has_surplus` when bytes followed it at once."""
+
+    has_surplus: bool = False
+
+
+Event = InterimHead | FinalHead | Piece | End | OriginFailure
+
+
+class ResponseParser:
+    """Parses one response. After End or a failure it must not be fed again."""
+
+    __slots__ = (
+        "_decoder",
+        "_interim_heads",
+        "_max_head",
+        "_may_switch",
+        "_method",
+        "_partial",
+        "_scanned",
+    )
+
+    def __init__(self, method: str, *, max_head: int, may_switch: bool) -> None:
+        """`max_head` bytes for a head; `may_switch`: the request asked for an upgrade."""
+        self._method = method
+        self._max_head = max_head
+        self._may_switch = may_switch
+        self._interim_heads = 0
+        self._partial = b""
+        self._scanned = 0
+        """How much of `_partial` is known to hold no end of a head."""
+        self._decoder: BodyDecoder | None = None
+        """None until the final head is complete."""
+
+    @property
+    def is_within_head(self) -> bool:
+        """A head has begun and is not complete."""
+        return bool(self._partial)
+
+    def feed(self, data: bytes) -> list[Event]:
+        """What the connection's next bytes mean, in order; a failure is the last event."""
+        if self._decoder is None:
+            return self._heads(data)
+        return self._body(self._decoder, data)
+
+    def feed_eof(self) -> Event:
+        """What it means that the origin closed its side in an orderly way."""
+        if self._decoder is None:
+            return OriginFailure(FailureKind.RESET, "closed before the end of a head")
+        if self._decoder.missing is not None:
+            return OriginFailure(FailureKind.BROKEN_BODY, f"closed before {self._decoder.missing}")
+        return End()
+
+    def _heads(self, data: bytes) -> list[Event]:
+        received = self._partial + data if self._partial else data
+        events: list[Event] = []
+        while (size := self._head_size(received)) > 0:
+            head = self._parsed(received[:size])
+            received = received[size:]
+            self._scanned = 0
+            if isinstance(head, OriginFailure):
+                return [*events, head]
+            if head.status >= 200 or head.status == 101:
+                self._partial = b""
+                return [*events, *self._final(head, received)]
+            events.append(InterimHead(head))
+        fault = self._partial_fault(received)
+        self._partial = received
+        self._scanned = len(received)
+        return events if fault is None else [*events, fault]
+
+    def _head_size(self, received: bytes) -> int:
+        """Bytes up to the end of the first head; 0 if it has not arrived."""
+        end = received.find(_END, max(0, self._scanned - len(_END) + 1))
+        return 0 if end < 0 else end + len(_END)
+
+    def _parsed(self, raw: bytes) -> ReceivedHead | OriginFailure:
+        if len(raw) > self._max_head:
+            return self._too_large()
+        head = parse_head(raw)
+        if isinstance(head, OriginFailure) or head.status >= 200:
+            return head
+        if head.status == 101:
+            return head if self._may_switch else invalid("101 without a request to upgrade")
+        self._interim_heads += 1
+        if self._interim_heads > MAX_INTERIM_HEADS:
+            return invalid(f"more than {MAX_INTERIM_HEADS} interim responses")
+        return head
+
+    def _partial_fault(self, received: bytes) -> OriginFailure | None:
+        """Refuse at once what can never become a head: its end might never come."""
+        if received[: len(_START)] != _START[: len(received)]:
+            return invalid("not a status line of HTTP/1.0 or HTTP/1.1")
+        if len(received) > self._max_head:
+            return self._too_large()
+        if _BARE_LF.search(received, max(0, self._scanned - 1)):
+            return invalid("a line of the head ends without CR")
+        return None
+
+    def _too_large(self) -> OriginFailure:
+        return invalid(f"a head of more than {self._max_head} bytes")
+
+    def _final(self, head: ReceivedHead, rest: bytes) -> list[Event]:
+        delimiter = Delimiter(Framing.CLOSE) if head.status == 101 else delimit(head, self._method)
+        if isinstance(delimiter, OriginFailure):
+            return [delimiter]
+        self._decoder = decoder = self._decoder_for(delimiter)
+        event = FinalHead(head, delimiter)
+        return [event, *self._body(decoder, rest)] if rest or decoder.is_complete else [event]
+
+    def _decoder_for(self, delimiter: Delimiter) -> BodyDecoder:
+        match delimiter.framing:
+            case Framing.CHUNKED:
+                return ChunkedDecoder(max_overhead=self._max_head)
+            case Framing.CLOSE:
+                return UntilCloseDecoder()
+            case Framing.LENGTH:
+                return CountedDecoder(delimiter.length or 0)
+            case Framing.NONE:
+                return CountedDecoder(0)
+
+    def _body(self, decoder: BodyDecoder, data: bytes) -> list[Event]:
+        piece = decoder.feed(data)
+        events: list[Event] = [Piece(piece)] if piece else []
+        if decoder.is_complete:
+            events.append(End(decoder.has_surplus))
+        elif decoder.fault is not None:
+            events.append(OriginFailure(FailureKind.BROKEN_BODY, decoder.fault))
+        return events
