@@ -1,0 +1,31 @@
+"""A request's head as bytes. What could be read as anything but what it is, is refused here at the latest.
+
+The target goes out byte for byte. Pure: knows no connection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from proxy.model import FailureKind, FieldLine, OriginFailure
+from proxy.net.fields import are_field_lines, is_token
+
+_TARGET = re.compile(rb"/[\x21-\x7e\x80-\xff]*|\*")
+
+
+def encode_request_head(method: str, target: bytes, lines: Collection[FieldLine]) -> bytes | OriginFailure:
+    """The head, its empty line included; a failure where a byte could forge a line of it."""
+    token = method.encode("latin-1", "replace")
+    if not is_token(token):
+        return _refused("the method is not a token")
+    if not _TARGET.fullmatch(target):
+        return _refused("the target is neither a path without spaces and control bytes nor *")
+    if not are_field_lines(lines):
+        return _refused("a field name or value holds a byte that it must not hold")
+    fields = b"".join([b"%b: %b\r\n" % line for line in lines])
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (token, target, fields)
+
+
+def _refused(detail: str) -> OriginFailure:
+    return OriginFailure(FailureKind.INVALID_REQUEST, detail)

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy.config.schema import Forwarded
+from proxy.model import FieldLine, Fields, Request, ResponseHead
+from proxy.net.forwarding import HOP_BY_HOP, RequestForwarding, interim_head, nominated, response_head
+from proxy.net.response_head import ReceivedHead
+from tests.support.origin_clients import GivenBody, request
+
+PLAIN = {"via": False, "for": "pass"}
+HOST: FieldLine = (b"Host", b"shop.example")
+
+
+def forwarded_lines(given: Request, *, host: str = "preserve", **forwarded: object) -> list[FieldLine]:
+    config = Forwarded.model_validate({**PLAIN, **forwarded})
+    forwarding = RequestForwarding(config, host=host, authority=b"127.0.0.1:8000", keyed={b"x-tenant"})
+    return forwarding.lines(given)
+
+
+def test_bytes_order_case_and_duplicates_are_kept() -> None:
+    lines = [(b"X-B", b"caf\xe9"), (b"x-a", b"1"), (b"X-B", b"2"), (b"COOKIE", b"a=b"), (b"Cookie", b"c=d")]
+
+    assert forwarded_lines(request("GET", b"/", *lines)) == [HOST, *lines]
+
+
+@pytest.mark.parametrize("name", sorted(HOP_BY_HOP | {b"expect", b"content-length"}))
+def test_what_is_for_one_connection_only_stays_here(name: bytes) -> None:
+    given = request("DELETE", b"/", (name.title(), b"x"), (b"A", b"b"))
+    kept = [line for line in forwarded_lines(given) if line != (b"Content-Length", b"0")]
+
+    assert kept == [HOST, (b"A", b"b")]
+
+
+@pytest.mark.parametrize("name", [b"Keep-Alive", b"X-Hop", b"Surrogate-Hop"])
+def test_connection_removes_what_it_nominates(name: bytes) -> None:
+    given = request("GET", b"/", (b"Connection", b"close, " + name.lower()), (name, b"x"))
+
+    assert forwarded_lines(given) == [HOST]
+
+
+END_TO_END_NAMES = [
+    b"Authorization",
+    b"Cookie",
+    b"Cache-Control",
+    b"X-Forwarded-For",
+    b"X-Forwarded-Anything",
+    b"Forwarded",
+    b"Via",
+    b"If-None-Match",
+    b"If-Match",
+    b"Range",
+    b"X-Tenant",
+]
+
+
+@pytest.mark.parametrize("name", END_TO_END_NAMES)
+def test_connection_cannot_remove_what_the_origin_must_see(name: bytes) -> None:
+    given = request("GET", b"/", (b"Connection", name), (name, b"x"))
+
+    assert forwarded_lines(given) == [HOST, (name, b"x")]
+
+
+def test_connection_cannot_remove_host_or_the_length() -> None:
+    given = request("POST", b"/", (b"Connection", b"host, content-length"), body=GivenBody(length=3))
+
+    assert forwarded_lines(given) == [HOST, (b"Content-Length", b"3")]
+
+
+def test_nominations_are_read_from_all_lines() -> None:
+    fields = Fields([(b"Connection", b"close"), (b"connection", b"X-One ,x-two"), (b"CONNECTION", b"cookie")])
+
+    assert nominated(fields) == {b"close", b"x-one", b"x-two"}
+    assert nominated(fields, {b"x-one"}) == {b"close", b"x-two"}
+    assert nominated(Fields()) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("mode", "peer", "expected"),
+    [
+        ("append", "10.0.0.9", [b"a, b, 10.0.0.9"]),
+        ("append", "", [b"a, b"]),
+        ("set", "2001:db8::1", [b"2001:db8::1"]),
+        ("set", "", []),
+        ("pass", "10.0.0.9", [b"a", b"b"]),
+        ("remove", "10.0.0.9", []),
+    ],
+)
+def test_x_forwarded_for(mode: str, peer: str, expected: list[bytes]) -> None:
+    given = request("GET", b"/", (b"X-Forwarded-For", b"a"), (b"x-forwarded-for", b"b"), peer=peer)
+    fields = Fields(forwarded_lines(given, **{"for": mode}))
+
+    assert fields.values(b"x-forwarded-for") == expected
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("pass", b"p"), ("set", b"https"), ("remove", None)])
+def test_x_forwarded_proto(mode: str, expected: bytes | None) -> None:
+    given = request("GET", b"/", (b"X-Forwarded-Proto", b"p"), scheme=b"https")
+
+    assert Fields(forwarded_lines(given, proto=mode)).first(b"x-forwarded-proto") == expected
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("pass", b"h"), ("set", b"shop.example"), ("remove", None)])
+def test_x_forwarded_host(mode: str, expected: bytes | None) -> None:
+    given = request("GET", b"/", (b"X-Forwarded-Host", b"h"))
+
+    assert Fields(forwarded_lines(given, host="origin.internal", **{"for": "pass"})).first(b"host") == (
+        b"origin.internal"
+    )
+    config = Forwarded.model_validate({**PLAIN, "host": mode})
+    lines = RequestForwarding(config, host="origin.internal", authority=b"x").lines(given)
+    assert Fields(lines).first(b"x-forwarded-host") == expected
+
+
+def test_host_is_the_clients_or_a_fixed_name_or_the_origins_own() -> None:
+    without = Request("GET", b"/", Fields(), version=(1, 0))
+
+    assert forwarded_lines(request()) == [HOST]
+    assert forwarded_lines(request(), host="api") == [(b"Host", b"api")]
+    assert forwarded_lines(without) == [(b"Host", b"127.0.0.1:8000")]
+
+
+@pytest.mark.parametrize(("version", "expected"), [((1, 1), b"1.1 sidecache"), ((1, 0), b"1.0 sidecache")])
+def test_via_names_the_protocol_that_the_request_came_with(version: tuple[int, int], expected: bytes) -> None:
+    given = request("GET", b"/", (b"Via", b"1.1 edge"), version=version)
+
+    assert Fields(forwarded_lines(given, via=True)).values(b"via") == [b"1.1 edge", expected]
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "received", "expected"),
+    [
+        ("GET", None, [], []),
+        ("GET", None, [(b"Content-Length", b"0")], [(b"Content-Length", b"0")]),
+        ("POST", None, [], [(b"Content-Length", b"0")]),
+        ("DELETE", None, [], []),
+        ("POST", GivenBody(length=7), [(b"Content-Length", b"7")], [(b"Content-Length", b"7")]),
+        ("POST", GivenBody(), [(b"Transfer-Encoding", b"chunked")], [(b"Transfer-Encoding", b"chunked")]),
+        ("GET", GivenBody(length=1), [], [(b"Content-Length", b"1")]),
+    ],
+)
+def test_the_framing_is_written_anew(
+    method: str, body: GivenBody | None, received: list[FieldLine], expected: list[FieldLine]
+) -> None:
+    assert forwarded_lines(request(method, b"/", *received, body=body)) == [HOST, *expected]
+
+
+def test_an_upgrade_is_asked_for_in_our_own_words() -> None:
+    lines = [(b"connection", b"keep-alive, upgrade, x-hop"), (b"X-Hop", b"1"), (b"upgrade", b"websocket")]
+    given = request("GET", b"/", *lines, upgrade=True)
+
+    assert forwarded_lines(given) == [HOST, (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+
+
+def received(status: int, *lines: FieldLine, is_http_10: bool = False) -> ReceivedHead:
+    return ReceivedHead(status, b"X", Fields(lines), is_http_10)
+
+
+DATE: FieldLine = (b"Date", b"Thu, 01 Jan 1970 00:00:01 GMT")
+
+
+def test_a_response_keeps_its_fields_and_loses_framing_and_hop_by_hop() -> None:
+    lines = [(b"set-cookie", b"a=\xe9"), (b"Set-Cookie", b"b"), DATE, (b"Age", b"3")]
+    gone = [(b"Content-Length", b"3"), (b"Transfer-Encoding", b"x"), (b"Upgrade", b"h2c"), (b"Trailer", b"x")]
+    more = [(b"Connection", b"close, x-hop, cache-control"), (b"X-Hop", b"1"), (b"Keep-Alive", b"timeout=5")]
+    head = received(200, *lines, *gone, *more, (b"Cache-Control", b"private"))
+
+    assert response_head(head, via=False, now=0) == ResponseHead(
+        200, Fields([*lines, (b"Cache-Control", b"private")]), b"X"
+    )
+
+
+def test_a_missing_date_is_added() -> None:
+    assert response_head(received(200), via=False, now=1.9) == ResponseHead(200, Fields([DATE]), b"X")
+
+
+@pytest.mark.parametrize(("is_http_10", "expected"), [(False, b"1.1 sidecache"), (True, b"1.0 sidecache")])
+def test_a_response_says_which_way_it_came(is_http_10: bool, expected: bytes) -> None:
+    head = response_head(received(200, DATE, is_http_10=is_http_10), via=True, now=0)
+
+    assert head.fields == Fields([DATE, (b"Via", expected)])
+
+
+def test_a_101_still_says_what_it_switches_to() -> None:
+    head = received(101, DATE, (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
+
+    assert response_head(head, via=False, now=0).fields == Fields([DATE, (b"Upgrade", b"websocket")])
+
+
+def test_an_interim_head_gets_nothing_added() -> None:
+    head = received(103, (b"Link", b"</a>"), (b"Connection", b"close"), (b"Content-Length", b"3"))
+
+    assert interim_head(head) == ResponseHead(103, Fields([(b"Link", b"</a>")]), b"X")
