@@ -1,0 +1,150 @@
+"""How many requests may be at the origin at once, who waits, and how many tunnels are open.
+
+The one queue of the origin client: a request that has a place finds a connection or room to open one,
+because `max_in_flight` never exceeds `pool.max_connections`. Knows no connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+
+from proxy.model import FailureKind, OriginFailure
+
+
+class _Held(Enum):
+    """What a place holds."""
+
+    SLOT = "slot"
+    TUNNEL = "tunnel"
+    NOTHING = "nothing"
+
+
+class Admission:
+    """Slots for requests with a bounded first-come queue before them; slots for tunnels without one."""
+
+    __slots__ = (
+        "_has_left",
+        "_is_closed",
+        "_max_in_flight",
+        "_max_tunnels",
+        "_queue_size",
+        "_waiting",
+        "in_flight",
+        "tunnels",
+    )
+
+    def __init__(self, *, max_in_flight: int, queue_size: int, max_tunnels: int) -> None:
+        self.in_flight = 0
+        self.tunnels = 0
+        self._max_in_flight = max_in_flight
+        self._queue_size = queue_size
+        self._max_tunnels = max_tunnels
+        self._waiting: dict[asyncio.Future[Place | OriginFailure], None] = {}
+        """In order of arrival; a dict, because those who give up leave from the middle."""
+        self._is_closed = False
+        self._has_left = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Admission in_flight={self.in_flight} queued={self.queued} tunnels={self.tunnels}>"
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait for a slot."""
+        return len(self._waiting)
+
+    @property
+    def is_full_of_tunnels(self) -> bool:
+        """No further tunnel may be opened."""
+        return self.tunnels >= self._max_tunnels
+
+    async def enter(self, timeout: float) -> Place | OriginFailure:
+        """A place, at once or after waiting for at most `timeout` seconds."""
+        if self._is_closed:
+            return _closed()
+        if self.in_flight < self._max_in_flight and not self._waiting:
+            self.in_flight += 1
+            return Place(self)
+        if self.queued >= self._queue_size:
+            return OriginFailure(FailureKind.QUEUE_FULL, f"{self.queued} requests are waiting")
+        return await self._wait(timeout)
+
+    def close(self) -> None:
+        """Admit nobody any more, those who wait included."""
+        self._is_closed = True
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(_closed())
+
+    async def wait_until_empty(self, timeout: float) -> None:
+        """Return when no request is in flight, after `timeout` seconds at the latest."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self.in_flight:
+                    self._has_left.clear()
+                    await self._has_left.wait()
+        except TimeoutError:
+            return
+
+    def leave(self, held: _Held) -> None:
+        """For places: give back what it holds; a slot goes to whoever waits longest."""
+        if held is _Held.TUNNEL:
+            self.tunnels -= 1
+        if held is not _Held.SLOT:
+            return
+        self._has_left.set()
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(Place(self))
+                return
+        self.in_flight -= 1
+
+    async def _wait(self, timeout: float) -> Place | OriginFailure:
+        waiter: asyncio.Future[Place | OriginFailure] = asyncio.get_running_loop().create_future()
+        self._waiting[waiter] = None
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.shield(waiter)
+        except TimeoutError:
+            if waiter.done():  # granted in the very tick of the timeout
+                return waiter.result()
+            return OriginFailure(FailureKind.QUEUE_TIMEOUT, f"no place at the origin within {timeout:g} s")
+        except asyncio.CancelledError:
+            if waiter.done() and isinstance(place := waiter.result(), Place):
+                place.leave()
+            raise
+        finally:
+            del self._waiting[waiter]
+
+
+class Place:
+    """A request's place at the origin; given back once, by whoever ends the exchange."""
+
+    __slots__ = ("_admission", "_held")
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._held = _Held.SLOT
+
+    @property
+    def is_tunnel(self) -> bool:
+        """It holds a slot for tunnels."""
+        return self._held is _Held.TUNNEL
+
+    def leave(self) -> None:
+        """Give it back."""
+        held, self._held = self._held, _Held.NOTHING
+        self._admission.leave(held)
+
+    def move_to_tunnels(self) -> bool:
+        """Leave the slot to other requests and hold one for tunnels instead. False: there is none."""
+        if self._admission.is_full_of_tunnels:
+            return False
+        self.leave()
+        self._admission.tunnels += 1
+        self._held = _Held.TUNNEL
+        return True
+
+
+def _closed() -> OriginFailure:
+    return OriginFailure(FailureKind.CLOSED, "shutting down")
