@@ -67,10 +67,9 @@ def shared_redis(config: Config) -> Iterator[Finding]:
     if config.l2.namespace == DEFAULT_NAMESPACE:
         message = f"{DEFAULT_NAMESPACE}: services that share this Redis must have different namespaces"
         yield Finding(message, (("l2", "namespace"), ("l2", "url")))
-    hashing = next(filter(_hashes_users, caching(config)), None)
-    if hashing is not None and config.secret is None:
-        message = "hashes of users' identities are keyed by l2.namespace alone in a shared Redis; set secret"
-        yield Finding(message, (hashing.at("identity"), ("secret",)))
+    if config.secret is None and any(map(_hashes_users, caching(config))):
+        message = "missing: in a shared Redis, hashes of users' identities are keyed by l2.namespace alone"
+        yield Finding(message, (("secret",), ("l2", "url")))
 
 
 def _hashes_users(placed: Placed) -> bool:

@@ -18,7 +18,7 @@ _MOST_SHOWN = 60
 
 @dataclass(frozen=True, slots=True, order=True)
 class Fault:
-    """A fault, or a warning, at a place of a file."""
+    """A fault, or a warning, at a place of a file; in something without lines, line and column are 0."""
 
     file: str
     line: int
@@ -26,7 +26,8 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}: {self.message}"
 
 
 class Misplaced(NamedTuple):
