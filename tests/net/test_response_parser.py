@@ -46,6 +46,7 @@ def head(status: int, reason: bytes, *lines: tuple[bytes, bytes]) -> ReceivedHea
 
 LENGTH_2 = (b"Content-Length", b"2")
 CHUNKED = (b"Transfer-Encoding", b"chunked")
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 WHOLE = {
     "length": (
         "GET",
@@ -94,7 +95,7 @@ WHOLE = {
     ),
     "interim": (
         "GET",
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+        INTERIM + b"HTTP/1.1 204 No Content\r\n\r\n",
         [
             InterimHead(head(100, b"Continue")),
             InterimHead(head(103, b"Early Hints", (b"Link", b"</a>"))),
