@@ -19,36 +19,20 @@ _OTHER = "\0"
 """Stands for all characters that neither pattern names."""
 
 
-def covers(earlier: str, later: str) -> bool:
-    """Whether no path matches `later` without matching `earlier`."""
-    one, other = _automaton(earlier), _automaton(later)
-    if not one.accepts(_witness(later)):
-        return False
-    alphabet = {"/", _OTHER, *patterns.canonical(earlier), *patterns.canonical(later)}
-    waiting = [(one.start(), other.start())]
-    seen = set(waiting)
-    while waiting:
-        ones, others = waiting.pop()
-        if len(seen) > MOST_STATES or (other.is_end(others) and not one.is_end(ones)):
-            return False
-        for character in alphabet:
-            pair = one.after(ones, character), other.after(others, character)
-            if pair[1] and pair not in seen:
-                seen.add(pair)
-                waiting.append(pair)
-    return True
-
-
 _States = frozenset[int]
 
 
 @dataclass(slots=True)
-class _Automaton:
-    """States are numbered from 0; the last one ends a match."""
+class Paths:
+    """All paths that a pattern matches: an automaton whose states count from 0, and the last ends a match."""
 
     steps: list[list[tuple[str, int]]] = field(default_factory=lambda: [[]])
     skips: dict[int, int] = field(default_factory=dict)
     """Steps that take no character."""
+    characters: set[str] = field(default_factory=set)
+    """All that the pattern names."""
+    example: str = ""
+    """One of the paths: most pairs of patterns are told apart by it alone."""
 
     def step(self, symbol: str) -> None:
         self.steps[-1].append((symbol, len(self.steps)))
@@ -73,6 +57,8 @@ class _Automaton:
         states = self.start()
         for character in path:
             states = self.after(states, character)
+            if not states:
+                return False
         return self.is_end(states)
 
     def _with_skips(self, targets: Iterable[int]) -> _States:
@@ -89,8 +75,9 @@ def _takes(symbol: str, character: str) -> bool:
     return symbol in {character, _ANY} or (symbol == _IN_SEGMENT and character != "/")
 
 
-def _automaton(pattern: str) -> _Automaton:
-    automaton = _Automaton()
+def paths(pattern: str) -> Paths:
+    """The paths that the pattern matches."""
+    automaton = Paths(characters=set(patterns.canonical(pattern)), example=_example(pattern))
     for segment in patterns.segments(pattern):
         if segment == patterns.ANY_DEPTH:
             _add_any_depth(automaton)
@@ -100,7 +87,26 @@ def _automaton(pattern: str) -> _Automaton:
     return automaton
 
 
-def _add_any_depth(automaton: _Automaton) -> None:
+def covers(earlier: Paths, later: Paths) -> bool:
+    """Whether no path is among `later` without being among `earlier`."""
+    if not earlier.accepts(later.example):
+        return False
+    alphabet = {"/", _OTHER, *earlier.characters, *later.characters}
+    waiting = [(earlier.start(), later.start())]
+    seen = set(waiting)
+    while waiting:
+        ones, others = waiting.pop()
+        if len(seen) > MOST_STATES or (later.is_end(others) and not earlier.is_end(ones)):
+            return False
+        for character in alphabet:
+            pair = earlier.after(ones, character), later.after(others, character)
+            if pair[1] and pair not in seen:
+                seen.add(pair)
+                waiting.append(pair)
+    return True
+
+
+def _add_any_depth(automaton: Paths) -> None:
     """Nothing at all, or a slash and whatever follows."""
     before = len(automaton.steps) - 1
     automaton.step("/")
@@ -110,7 +116,7 @@ def _add_any_depth(automaton: _Automaton) -> None:
     automaton.skips |= {before: within + 1, within: within + 1}
 
 
-def _add_segment(automaton: _Automaton, segment: str) -> None:
+def _add_segment(automaton: Paths, segment: str) -> None:
     for piece in patterns.WILDCARD.split(segment):
         if not patterns.WILDCARD.fullmatch(piece):
             for character in patterns.canonical(piece):
@@ -122,7 +128,6 @@ def _add_segment(automaton: _Automaton, segment: str) -> None:
         automaton.loop(_IN_SEGMENT)
 
 
-def _witness(pattern: str) -> str:
-    """One path that matches the pattern: most pairs are told apart by it alone."""
+def _example(pattern: str) -> str:
     kept = [segment for segment in patterns.segments(pattern) if segment != patterns.ANY_DEPTH]
     return "".join(f"/{patterns.canonical(patterns.WILDCARD.sub(_OTHER, segment))}" for segment in kept)

@@ -76,26 +76,21 @@ def _homes(section: type[Section], key: str, above: tuple[str, ...] = ()) -> Ite
         inner = _section_at((name,), section)
         if name == key:
             yield (*above, name)
-        if inner is not None and name != "routes":
+        if inner is not None:
             yield from _homes(inner, key, (*above, name))
 
 
 def _section_at(path: Path, section: type[Section] = Config) -> type[Section] | None:
-    """The section that `path` leads to; None if it leads to something else."""
+    """The section that `path` leads to, through sections and lists of them; None if it leads to a value."""
     current: Any = section
     for step in path:
-        if isinstance(step, int):
-            current = next(iter(get_args(current)), None)
-        elif _is_section(current):
-            current = _annotation(current, step)
-        else:
-            return None
+        current = get_args(current)[0] if isinstance(step, int) else _annotation(current, step)
     return current if _is_section(current) else None
 
 
 def _annotation(section: type[Section], key: str) -> Any:
     by_key = dict(zip(known_keys(section), section.model_fields.values(), strict=True))
-    return by_key[key].annotation if key in by_key else None
+    return by_key[key].annotation
 
 
 def _is_section(annotation: Any) -> bool:

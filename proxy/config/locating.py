@@ -53,12 +53,9 @@ def _place(root: Node, finding: Finding) -> Place:
 
 
 def _nearest(root: Node, path: Path) -> Place:
-    while path:
-        path = path[:-1]
-        place = place_of(root, path)
-        if place is not None:
-            return place
-    return root.place
+    """What the value would stand in; the root always stands somewhere."""
+    above = path[:-1]
+    return place_of(root, above) or _nearest(root, above)
 
 
 def _child(value: Any, step: str | int) -> Any:

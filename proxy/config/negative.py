@@ -63,12 +63,13 @@ class Negative(Section):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         schema = handler.resolve_ref_schema(handler(core_schema))
+        told = {key: field.description or "" for key, field in cls.model_fields.items()}
         errors = {
             "type": "object",
-            "description": schema["properties"]["errors"]["description"],
-            "patternProperties": {"^5[0-9]{2}$": DURATION_SCHEMA},
+            "description": "Server errors, by status.",
+            "patternProperties": {"^5[0-9]{2}$": {**DURATION_SCHEMA, "description": told["errors"]}},
             "additionalProperties": False,
         }
         schema["properties"] = {"errors": errors}
-        schema["patternProperties"] = {"^4[0-9]{2}$": DURATION_SCHEMA}
+        schema["patternProperties"] = {"^4[0-9]{2}$": {**DURATION_SCHEMA, "description": told["statuses"]}}
         return schema

@@ -118,7 +118,7 @@ class Match(Section):
 
     path: PathPattern = "/**"
     """A path pattern: `*` is one segment (or part of one), `**` any number, `{name}` one segment that tags
-    can name. Default: every path."""
+    can name. Default: /**, every path."""
     methods: tuple[Method, ...] | None = Field(default=None, min_length=1)
     """Methods, in capitals. Default: all. Only answers to GET and HEAD are ever stored."""
     host: HostName = ANY_HOST

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxy.config import patterns
-from proxy.config.coverage import covers
+from proxy.config.coverage import Paths, covers, paths
 from proxy.config.faults import Finding, suggestion
 from proxy.config.policies import Placed, caching, in_force
-from proxy.config.policy import ANY_HOST, Match
+from proxy.config.policy import ANY_HOST, Route
 from proxy.config.schema import Config
 
 RESERVED_NAME = "unmatched"
@@ -45,19 +45,22 @@ def duplicate_names(config: Config) -> Iterator[Finding]:
 
 def unreachable_routes(config: Config) -> Iterator[Finding]:
     """The first route that matches decides, so a later one may never be asked."""
+    earlier: list[tuple[Route, Paths]] = []
     for index, route in enumerate(config.routes):
-        for earlier_index, earlier in enumerate(config.routes[:index]):
-            if _matches_all_of(earlier.match, route.match):
-                taker = f"{earlier.name} ({earlier.match.path})"
-                message = f"unreachable: the earlier route {taker} takes all its requests"
-                yield Finding(message, (("routes", index, "match"), ("routes", earlier_index, "match")))
-                break
+        reached = paths(route.match.path)
+        takers = (at for at, (one, taken) in enumerate(earlier) if _takes_all(one, taken, route, reached))
+        taker = next(takers, None)
+        if taker is not None:
+            by = f"{config.routes[taker].name} ({config.routes[taker].match.path})"
+            message = f"unreachable: the earlier route {by} takes all its requests"
+            yield Finding(message, (("routes", index, "match"), ("routes", taker, "match")))
+        earlier.append((route, reached))
 
 
-def _matches_all_of(earlier: Match, later: Match) -> bool:
-    if earlier.host not in {ANY_HOST, later.host} or not _methods_include(earlier.methods, later.methods):
-        return False
-    return covers(earlier.path, later.path)
+def _takes_all(earlier: Route, taken: Paths, later: Route, reached: Paths) -> bool:
+    is_same_host = earlier.match.host in {ANY_HOST, later.match.host}
+    has_methods = _methods_include(earlier.match.methods, later.match.methods)
+    return is_same_host and has_methods and covers(taken, reached)
 
 
 def _methods_include(earlier: tuple[str, ...] | None, later: tuple[str, ...] | None) -> bool:

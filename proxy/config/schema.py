@@ -218,8 +218,8 @@ class Config(Section):
     """A file that holds the secret. Default: none. Not together with `secret`."""
     defaults: RoutePolicy = RoutePolicy()
     """What every route inherits."""
-    routes: tuple[Route, ...] = ()
-    """The routes; the first that matches a request decides. Default: none."""
+    routes: tuple[Route, ...] = Field(default=(), max_length=1000)
+    """The routes, at most 1000; the first that matches a request decides. Default: none."""
     unmatched: Literal["pass", "cache"] = Field(
         default_factory=lambda checked: "pass" if checked.get("routes") else "cache"
     )

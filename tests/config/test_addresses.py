@@ -19,6 +19,7 @@ from proxy.config.addresses import Address
 )
 def test_address_is_read_and_written_alike(text: str, address: Address) -> None:
     assert addresses.address(text) == address
+    assert addresses.address(address) == address
     assert str(address) == text
 
 

@@ -56,6 +56,11 @@ EXPLAINED = [
     ),
     ({"defaults": {"tags": ["x"] * 65}}, ("defaults", "tags"), "found 65 items, expected at most 64"),
     (
+        {"routes": [{"name": f"r{number}", "match": {}} for number in range(1001)]},
+        ("routes",),
+        "found 1001 items, expected at most 1000",
+    ),
+    (
         {"defaults": {"identity": {"heder": "x"}}},
         ("defaults", "identity"),
         "found a mapping, expected rfc9111, shared, {header: Name} or {cookie: Name}",

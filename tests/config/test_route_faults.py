@@ -50,7 +50,8 @@ FAULTY = [
             ),
             (
                 "x.yaml:3:49: routes[a].override: found set-cookie together with identity: shared,"
-                " which gives everybody one user's cookies; expected identity: {header: Name} or {cookie: Name}"
+                " which gives everybody one user's cookies;"
+                " expected identity: {header: Name} or {cookie: Name}"
             ),
         ],
     ),
