@@ -82,8 +82,7 @@ class Reloader:
         self._asked = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
 
-        self._in_force = loaded
-        self._loaded_at = clock()
+        self._put_in_force(loaded)
         self._sources = loaded.sources
         """What was read last, also of a faulty file: only other content is worth another try."""
         self._was_accepted = True
@@ -91,14 +90,14 @@ class Reloader:
     @property
     def config(self) -> Config:
         """The configuration in force."""
-        return self._in_force.config
+        return self._config
 
     def gauges(self) -> dict[str, Callable[[], Mapping[tuple[str, ...], float]]]:
         """For `Metrics.gauges`: whether the last file was accepted, and what is in force since when."""
         return {
             "config_last_reload_success": lambda: {(): float(self._was_accepted)},
             "config_loaded_at_seconds": lambda: {(): self._loaded_at},
-            "config_info": lambda: {(self._in_force.digest,): 1.0},
+            "config_info": lambda: {(self._digest,): 1.0},
         }
 
     def ask(self) -> None:
@@ -147,10 +146,14 @@ class Reloader:
             return Unchanged()
         config = merged(self.config, read.config)
         self._apply(config)
-        self._in_force = Loaded(config, read.warnings, read.sources)
-        self._loaded_at = self._clock()
+        self._put_in_force(Loaded(config, read.warnings, read.sources))
         needs_restart = needing_restart(changed)
         _log.info("configuration reloaded", changed=changed, needs_restart=needs_restart)
         for warning in read.warnings:
             _log.warning("configuration warning", warning=str(warning))
         return Reloaded(changed, needs_restart)
+
+    def _put_in_force(self, loaded: Loaded) -> None:
+        self._config = loaded.config
+        self._digest = loaded.digest
+        self._loaded_at = self._clock()
