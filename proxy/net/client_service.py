@@ -1,0 +1,147 @@
+"""Serves one request at a time per connection: read, ask the flow, send, record.
+
+Owns the order of these steps and whether the connection goes on; shared by all connections of the
+process. Knows no policy: what the answer is the flow decides, how it looks on the wire `wire.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Protocol, cast
+
+import structlog
+
+from proxy.config.schema import Config
+from proxy.model import Answer, FailureKind, Request, Tunnel
+from proxy.net import wire
+from proxy.net.aiohttp_shapes import Finished, Incoming
+from proxy.net.answering import NOTHING_SENT, Sent, send
+from proxy.net.client_connection import ClientConnection
+from proxy.net.client_turn import Turn
+from proxy.net.refusals import Refusal, problem_answer
+from proxy.net.request_reading import read_request
+from proxy.net.tunnels import pump
+from proxy.net.wire import Persistence
+from proxy.observe.metrics import Metrics
+
+_log = structlog.get_logger("sidecache.clients")
+
+
+class Flow(Protocol):
+    """What the listener wants of the engine."""
+
+    def try_hit(self, request: Request) -> Answer | None:
+        """The answer, if it takes no waiting."""
+
+    async def serve(self, request: Request) -> Answer:
+        """The answer, whatever it takes."""
+
+
+class Record(Protocol):
+    """What the listener tells of each answered request, once."""
+
+    def __call__(
+        self, request: Request, answer: Answer, *, seconds: float, sent: int, complete: bool
+    ) -> None: ...
+
+
+class ClientService:
+    """Answers what the connections receive."""
+
+    def __init__(self, flow: Flow, config: Config, metrics: Metrics, record: Record) -> None:
+        self.is_draining = False
+        """Every answer is its connection's last."""
+        self.under_way: set[asyncio.Task[object]] = set()
+        """Tasks with a request, also those whose client has left."""
+        self._flow = flow
+        self._limits = config.limits
+        self._with_x_cache_status = config.x_cache_status
+        self._metrics = metrics
+        self._record = record
+
+    async def serve(self, incoming: Incoming) -> Finished:
+        """What aiohttp calls the handler; runs in a task of its own."""
+        task = cast(asyncio.Task[object], asyncio.current_task())
+        self.under_way.add(task)
+        try:
+            return await self._serve(incoming)
+        finally:
+            self.under_way.discard(task)
+
+    async def _serve(self, incoming: Incoming) -> Finished:
+        message = incoming.message
+        if isinstance(message, Refusal):
+            return await self._refuse(incoming.connection, message, method="")
+        turn = Turn(incoming, message, body_idle_seconds=self._limits.body_idle)
+        request = read_request(
+            message, body=turn.body, peer=turn.connection.peer, on_interim=turn.send_interim
+        )
+        if isinstance(request, Refusal):
+            return await self._refuse(turn.connection, request, method=message.method)
+        return await self._answer(turn, request)
+
+    async def _answer(self, turn: Turn, request: Request) -> Finished:
+        started_at = time.monotonic()
+        answer = self._blame_slow_client(turn, await self._ask(request))
+        sent, persists = NOTHING_SENT, False
+        try:
+            sent, persists = await self._send(turn, request, answer)
+        finally:
+            seconds = time.monotonic() - started_at
+            self._record(request, answer, seconds=seconds, sent=sent.size, complete=sent.is_complete)
+        if answer.tunnel is not None:
+            await self._pump(turn.connection, answer.tunnel)
+        elif sent.is_complete and not persists and turn.connection.has_more_input:
+            await turn.connection.linger()
+        return Finished(turn.connection, may_go_on=persists)
+
+    async def _ask(self, request: Request) -> Answer:
+        try:
+            answer = self._flow.try_hit(request)
+            return await self._flow.serve(request) if answer is None else answer
+        except asyncio.CancelledError:
+            # Not ours: what the flow waited for was cancelled. This client need not suffer in silence.
+            if cast(asyncio.Task[object], asyncio.current_task()).cancelling():
+                raise
+        except Exception:  # noqa: BLE001 - a defect of ours must cost one answer, not the connection's silence
+            _log.exception("request crashed", method=request.method, target=request.target)
+        return problem_answer(500, "This request failed; the log says why.", now=time.time())
+
+    def _blame_slow_client(self, turn: Turn, answer: Answer) -> Answer:
+        """408 instead of the failure that a client caused which stopped sending its body."""
+        is_failure = answer.failure is not None and answer.failure.kind is FailureKind.CLIENT_BODY
+        if turn.body is None or not turn.body.is_overdue or not is_failure:
+            return answer
+        self._metrics.client_timeouts.add("body")
+        return replace(
+            Refusal.BODY_TIMEOUT.answer(now=time.time()), route=answer.route, failure=answer.failure
+        )
+
+    async def _send(self, turn: Turn, request: Request, answer: Answer) -> tuple[Sent, bool]:
+        """What was sent, and whether the connection goes on."""
+        turn.has_answer = True
+        framing = wire.frame(answer, method=request.method, version=request.version)
+        persists = turn.may_persist(request, answer, framing) and not self.is_draining
+        head = wire.response_head(
+            answer,
+            framing,
+            turn.persistence(request, answer, persists=persists),
+            with_x_cache_status=self._with_x_cache_status,
+        )
+        sent = await send(head, answer.body, framing, turn.connection.output)
+        return sent, persists and sent.is_complete and answer.tunnel is None
+
+    async def _refuse(self, connection: ClientConnection, refusal: Refusal, *, method: str) -> Finished:
+        self._metrics.refused_requests.add(refusal.word)
+        answer = refusal.answer(now=time.time())
+        framing = wire.frame(answer, method=method, version=(1, 1))
+        head = wire.response_head(answer, framing, Persistence.CLOSE, with_x_cache_status=False)
+        sent = await send(head, answer.body, framing, connection.output)
+        if sent.is_complete:
+            await connection.linger()
+        return Finished(connection, may_go_on=False)
+
+    async def _pump(self, connection: ClientConnection, origin: Tunnel) -> None:
+        await pump(connection.open_tunnel(), origin, idle_seconds=self._limits.tunnel_idle)

@@ -1,0 +1,208 @@
+"""A `Flow` that answers from a table, and a listener in front of it on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from proxy.config.schema import Address, Config
+from proxy.model import (
+    Answer,
+    BodyBroken,
+    CacheStatus,
+    FailureKind,
+    OriginFailure,
+    Outcome,
+    Request,
+    Tunnel,
+)
+from proxy.net.listener import Listener
+from proxy.observe import tasks
+from proxy.observe.metrics import Metrics
+from tests.support.raw_client import Where
+
+BROKEN = OriginFailure(FailureKind.BROKEN_BODY, "cut off")
+LINES = b"Date: Mon, 23 Nov 2026 10:00:00 GMT\r\nContent-Type: text/plain\r\n"
+
+Handler = Callable[[Request], Awaitable[Answer]]
+
+
+class CannedBody:
+    """A body in given pieces; an OriginFailure among them breaks it, an Event holds it up."""
+
+    def __init__(self, *pieces: bytes | OriginFailure | asyncio.Event, length: int | None = None) -> None:
+        self.length = length
+        self.is_abandoned = False
+        self.reads = 0
+        self._pieces = list(pieces)
+
+    async def read(self) -> bytes:
+        self.reads += 1
+        while self._pieces and isinstance(gate := self._pieces[0], asyncio.Event):
+            await gate.wait()
+            self._pieces.pop(0)
+        piece = self._pieces.pop(0) if self._pieces else b""
+        if isinstance(piece, OriginFailure):
+            raise BodyBroken(piece)
+        assert isinstance(piece, bytes)
+        return piece
+
+    def abandon(self) -> None:
+        self.is_abandoned = True
+
+
+def answer(
+    body: bytes | CannedBody = b"hello",
+    *,
+    status: int = 200,
+    reason: bytes = b"OK",
+    lines: bytes = LINES,
+    length: int | None = None,
+    age: int | None = None,
+    cache_status: CacheStatus | None = None,
+    outcome: Outcome = Outcome.MISS,
+    close: bool = False,
+    extra: bytes = b"",
+    tunnel: Tunnel | None = None,
+    failure: OriginFailure | None = None,
+) -> Answer:
+    return Answer(
+        status,
+        reason,
+        lines,
+        body,
+        outcome,
+        cache_status,
+        length=body.length if isinstance(body, CannedBody) else length,
+        age=age,
+        route="product",
+        tunnel=tunnel,
+        close=close,
+        extra=extra,
+        failure=failure,
+    )
+
+
+class CannedFlow:
+    """Answers hits at once, all else after a turn of the loop; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.bodies: list[bytes] = []
+        self.hits: dict[bytes, Answer] = {}
+        """By target; everything else goes to `handler`."""
+        self.handler: Handler = self.echo
+
+    def try_hit(self, request: Request) -> Answer | None:
+        hit = self.hits.get(request.target)
+        if hit is not None:
+            self.requests.append(request)
+        return hit
+
+    async def serve(self, request: Request) -> Answer:
+        self.requests.append(request)
+        await asyncio.sleep(0)
+        return await self.handler(request)
+
+    async def echo(self, request: Request) -> Answer:
+        """The target and the body."""
+        try:
+            body = await read_all(request)
+        except BodyBroken as broken:
+            return answer(b"broken", status=400, reason=b"Bad Request", failure=broken.failure)
+        self.bodies.append(body)
+        return answer(request.target + b"|" + body)
+
+    def always(self, made: Callable[[], Answer]) -> None:
+        """Answer every request with what `made` makes, its body unread."""
+
+        async def handler(_request: Request) -> Answer:
+            return made()
+
+        self.handler = handler
+
+
+async def read_all(request: Request) -> bytes:
+    """A request's body."""
+    pieces = []
+    if request.body is not None:
+        while piece := await request.body.read():
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+class Recorded(NamedTuple):
+    """One call of the recorder."""
+
+    target: bytes
+    status: int
+    sent: int
+    complete: bool
+    seconds: float
+
+
+class Records(list[Recorded]):
+    """What the recorder was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = asyncio.Event()
+
+    def record(self, request: Request, given: Answer, *, seconds: float, sent: int, complete: bool) -> None:
+        self.append(Recorded(request.target, given.status, sent, complete, seconds))
+        self._changed.set()
+
+    async def until(self, count: int) -> Sequence[Recorded]:
+        """Wait until so many answers have been recorded."""
+        async with asyncio.timeout(10):
+            while len(self) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return self
+
+
+class Served(NamedTuple):
+    """A listener under test and all that a test looks at."""
+
+    listener: Listener
+    flow: CannedFlow
+    metrics: Metrics
+    records: Records
+    where: Where
+
+    def refused(self) -> dict[str, int]:
+        """Refused requests by cause."""
+        return {labels[0]: count for labels, count in self.metrics.refused_requests.values.items()}
+
+
+@asynccontextmanager
+async def serving(
+    flow: CannedFlow | None = None,
+    *,
+    unix: Path | None = None,
+    x_cache_status: bool = False,
+    **limits: object,
+) -> AsyncIterator[Served]:
+    """A listener on loopback with these `limits`; afterwards nothing of it is left."""
+    config = Config.model_validate(
+        {"origin": {"url": "http://127.0.0.1:1"}, "limits": limits, "x_cache_status": x_cache_status}
+    )
+    flow, metrics, records = flow or CannedFlow(), Metrics(), Records()
+    listener = Listener(flow, config, metrics, records.record)
+    bound = await listener.start(unix or Address("127.0.0.1", 0))
+    try:
+        yield Served(listener, flow, metrics, records, unix or (bound[0].host, bound[0].port))
+    finally:
+        await listener.finish(0)
+        await _all_tasks_ended()
+
+
+async def _all_tasks_ended() -> None:
+    """What the listener started must end by itself; a task that does not is a leak."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    _, left = await asyncio.wait(others, timeout=5) if others else ((), ())
+    assert not left
+    assert not tasks.running()
