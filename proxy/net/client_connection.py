@@ -181,7 +181,7 @@ class ClientConnection(RequestHandler):
             return False
         self._has_ended = True
         if self._body is not None:
-            self._break_body("the client ended the request's body early")
+            self._break_body(self._body, "the client ended the request's body early")
         return True
 
     def pause_writing(self) -> None:
@@ -256,11 +256,11 @@ class ClientConnection(RequestHandler):
         is_excessive = body.is_excessive(len(piece))
         if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
             self._messages.pop()
-            self._break_body("malformed chunked body")
+            self._break_body(body, "malformed chunked body")
         elif body.has_ended:
             self._end_body(body)
         elif is_excessive:
-            self._break_body("too many bytes of chunk extensions or trailers")
+            self._break_body(body, "too many bytes of chunk extensions or trailers")
 
     def _end_body(self, body: ArrivingBody) -> None:
         self._body = None
@@ -277,9 +277,9 @@ class ClientConnection(RequestHandler):
                 auto_decompress=False,
             )
 
-    def _break_body(self, detail: str) -> None:
-        if self._body is not None:
-            self._body.fail(detail)
+    def _break_body(self, body: ArrivingBody, detail: str) -> None:
+        """It stays the body that is arriving: the connection cannot go on behind it."""
+        body.fail(detail)
         self._become_deaf()
 
     def _refuse(self, refusal: Refusal) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
@@ -199,6 +200,38 @@ async def test_a_hundred_pipelined_requests_are_answered_in_order(cut_every: int
             await client.send(stream[start : start + cut_every])
 
         assert [(await client.answer()).body for _ in range(100)] == expected
+
+
+def some_request(dice: random.Random, number: int) -> tuple[bytes, bytes]:
+    """A request of any form, and the body that its answer must have."""
+    target, method = f"/{number}", dice.choice(["GET", "POST", "PUT"])
+    content = request("/evil", body=b"\r\n\r\n") * dice.randrange(3)
+    upgrade = WEBSOCKET if dice.random() < 0.2 else ()
+    match dice.choice(["none", "length", "chunked", "trailed"]):
+        case "none":
+            return request(target, *upgrade, method=method), f"{target}|".encode()
+        case "length":
+            raw = request(target, method=method, body=content)
+        case "chunked":
+            pieces = [content[start : start + 7] for start in range(0, len(content), 7)]
+            raw = request(target, "Transfer-Encoding: chunked", method=method, body=chunked(*pieces))
+        case "trailed":
+            raw = request(target, "Transfer-Encoding: chunked", method=method, body=TRAILED)
+            content = b"abc"
+    return raw, f"{target}|".encode() + content
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_any_mix_in_any_pieces_is_answered_one_by_one(seed: int) -> None:
+    dice = random.Random(seed)
+    made = [some_request(dice, number) for number in range(20)]
+    stream = b"".join(raw for raw, _ in made)
+    cuts = sorted(dice.sample(range(1, len(stream)), 30))
+    async with serving() as served, connected(served.where) as client:
+        await client.send_cut(stream, *cuts)
+
+        assert [(await client.answer()).body for _ in made] == [body for _, body in made]
+        assert await client.has_silence()
 
 
 async def test_the_next_request_waits_for_the_answer_before_it() -> None:
