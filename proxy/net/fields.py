@@ -19,7 +19,7 @@ VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]"
 _TOKEN = re.compile(TOKEN + rb"+")
 _VALUE = re.compile(VALUE + rb"*")
 _NAMES = re.compile(rb"(?:" + TOKEN + rb"++:)*")
-_VALUES = re.compile(rb"(?:" + VALUE + rb"|\n)*")
+_VALUES = re.compile(rb"[^\x00-\x08\x0b-\x1f\x7f]*")  # VALUE and LF
 
 
 def is_token(name: bytes) -> bool:

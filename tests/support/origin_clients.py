@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ class Setup:
         outcome = await self.fetch(request)
         assert isinstance(outcome, OriginResponse), outcome
         return outcome
+
+    async def text(self, request: Request) -> bytes:
+        """The whole body of the response."""
+        return await read_all((await self.response(request)).body)
 
     async def failure(self, request: Request) -> OriginFailure:
         """For requests that must fail."""
@@ -124,9 +129,36 @@ class GivenBody:
         self.is_abandoned = True
 
 
+class GatedBody(GivenBody):
+    """A request body whose pieces the test gives while it is being read; b"" is its end."""
+
+    def __init__(self, *, length: int | None = None) -> None:
+        super().__init__(length=length)
+        self._given: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def give(self, *pieces: bytes) -> None:
+        """The next pieces."""
+        for piece in pieces:
+            self._given.put_nowait(piece)
+
+    async def read(self) -> bytes:
+        """The next piece, once it is given."""
+        return await self._given.get()
+
+
 async def read_all(body: Body) -> bytes:
     """The whole body; raises BodyBroken."""
     pieces = []
     while piece := await body.read():
         pieces.append(piece)
     return b"".join(pieces)
+
+
+class Stepped:
+    """A clock that only the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now

@@ -1,0 +1,253 @@
+"""One request and its response on one connection: what is waited for, how long, and how it ends.
+
+Ends exactly once, by `on_end`: with None where the connection may serve another request, else with
+the cause for closing it. Knows no pool, no queue and no policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, assert_never
+
+from proxy.model import FailureKind, Framing, OriginFailure, Request
+from proxy.net.forwarding import interim_head
+from proxy.net.origin_connection import CloseCause, OriginConnection
+from proxy.net.received_body import ReceivedBody
+from proxy.net.response_head import Delimiter, ReceivedHead
+from proxy.net.response_parser import End, Event, FinalHead, InterimHead, Piece, ResponseParser
+from proxy.net.upload import send_body
+from proxy.observe.tasks import spawn
+
+
+class Patience(NamedTuple):
+    """How long the origin may take, in seconds."""
+
+    response: float
+    """From the request's end to the first byte of the final head; interim heads do not extend it."""
+    idle: float
+    """Between later bytes; also for the rest of the head, all of it."""
+
+
+class Exchange:
+    """Begun by `begin`; `final_head` waits for the head, and `body` is what follows it."""
+
+    def __init__(
+        self,
+        request: Request,
+        connection: OriginConnection,
+        *,
+        patience: Patience,
+        max_head: int,
+        on_end: Callable[[Exchange, CloseCause | None], None],
+    ) -> None:
+        self.connection = connection
+        self.head: ReceivedHead | None = None
+        self.delimiter = Delimiter(Framing.NONE)
+        self.body = ReceivedBody(None, self)
+        self.failure: OriginFailure | None = None
+        self.has_ended = False
+        self.has_response_byte = False
+        """The origin has answered something, be it the first byte of a head."""
+        self._request = request
+        self._patience = patience
+        self._on_end = on_end
+        self._parser = ResponseParser(request.method, max_head=max_head, may_switch=request.upgrade)
+        self._interim_heads: deque[ReceivedHead] = deque()
+        self._has_partial_head = False
+        self._is_paused = False
+        self._is_request_sent = request.body is None
+        self._upload: asyncio.Task[OriginFailure | None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def begin(self, head: bytes) -> None:
+        """Send the request's head, and its body while the response may already arrive."""
+        self.connection.attach(self)
+        self.connection.write((head,))
+        body = self._request.body
+        if body is None:
+            self.connection.deadline.set(self._patience.response)
+            return
+        upload = send_body(body, self.connection, patience=self._patience.idle)
+        self._upload = spawn("origin upload", upload)
+        self._upload.add_done_callback(self._on_uploaded)
+
+    async def final_head(self) -> ReceivedHead | OriginFailure:
+        """Wait for the final head; pass interim heads on, in order, before it."""
+        while True:
+            while self._interim_heads:
+                await self._pass_on(self._interim_heads.popleft())
+            if self.head is not None:
+                return self.head
+            if self.failure is not None:
+                return self.failure
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def keep_open(self, idle_seconds: float) -> None:
+        """It has become a tunnel or an event stream, which may be silent for longer."""
+        self._patience = self._patience._replace(idle=idle_seconds)
+        self._await_more()
+
+    async def send(self, data: bytes) -> None:
+        """Raw bytes through a tunnel, once the transport takes more."""
+        self.connection.write((data,))
+        self._await_more()
+        if not await self.connection.drain(self._patience.idle):
+            self._fail(OriginFailure(FailureKind.IDLE_TIMEOUT, "took no bytes"))
+
+    def send_eof(self) -> None:
+        """No more bytes through a tunnel in this direction."""
+        self.connection.write_eof()
+
+    def pause(self) -> None:
+        """For the body: unread bytes pile up. The origin's silence is then ours."""
+        self._is_paused = True
+        self.connection.deadline.clear()
+        self.connection.pause_reading()
+
+    def resume(self) -> None:
+        """For the body: its reader has caught up."""
+        self._is_paused = False
+        self.connection.resume_reading()
+        self._await_more()
+
+    def stop(self) -> None:
+        """We want no more of it."""
+        self._end(CloseCause.ABANDONED)
+
+    def shut_down(self) -> None:
+        """The process is going away."""
+        self._fail(OriginFailure(FailureKind.CLOSED, "shutting down"), CloseCause.SHUTDOWN)
+
+    def on_bytes(self, data: bytes) -> None:
+        """From the connection."""
+        self.has_response_byte = True
+        for event in self._parser.feed(data):
+            self._on_event(event)
+        if self.head is not None:
+            self._await_more()
+        elif self._parser.is_within_head and not self._has_partial_head and not self.has_ended:
+            self._has_partial_head = True
+            # Once, and not again for each byte: a dripped head must not live for ever.
+            self.connection.deadline.set(self._patience.idle)
+
+    def on_eof(self) -> bool:
+        """From the connection. True for a tunnel: the other direction may go on."""
+        self._on_event(self._parser.feed_eof())
+        return not self.has_ended
+
+    def on_lost(self, error: Exception | None) -> None:
+        """From the connection: no orderly close, so nothing that only a close delimits is complete."""
+        kind = FailureKind.RESET if self.head is None else FailureKind.BROKEN_BODY
+        self._fail(OriginFailure(kind, str(error) if error is not None else "connection lost"))
+
+    def on_deadline(self) -> None:
+        """From the connection."""
+        if self.head is not None and self._upload is not None:
+            # The origin may be waiting for our body, which has deadlines of its own.
+            self._await_more()
+            return
+        is_begun = self.head is not None or self._has_partial_head
+        seconds = self._patience.idle if is_begun else self._patience.response
+        kind = FailureKind.IDLE_TIMEOUT if is_begun else FailureKind.RESPONSE_TIMEOUT
+        self._fail(OriginFailure(kind, f"nothing for {seconds:g} s"))
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case Piece(data):
+                self.body.put(data)
+            case FinalHead(head, delimiter):
+                self._on_head(head, delimiter)
+            case End(has_surplus):
+                self._on_complete(has_surplus=has_surplus)
+            case InterimHead(head):
+                self._on_interim(head)
+            case OriginFailure():
+                self._fail(event)
+            case unknown:
+                assert_never(unknown)
+
+    def _on_interim(self, head: ReceivedHead) -> None:
+        # Our own 100 is the listener's to send (RFC 9110 §10.1.1).
+        if head.status == 100 or self._request.on_interim is None:
+            return
+        self._interim_heads.append(head)
+        self._wake()
+
+    def _on_head(self, head: ReceivedHead, delimiter: Delimiter) -> None:
+        self.head = head
+        self.delimiter = delimiter
+        self.body.length = delimiter.length
+        if head.status >= 300:
+            # RFC 9112 §9.5: cease sending what is refused; a 2xx may answer what we are still sending.
+            self._stop_upload()
+        self._wake()
+
+    def _on_complete(self, *, has_surplus: bool) -> None:
+        self.body.finish()
+        is_tunnel = self.head is not None and self.head.status == 101
+        if not is_tunnel:
+            self._end(self._cause_after_response(has_surplus=has_surplus))
+
+    def _cause_after_response(self, *, has_surplus: bool) -> CloseCause | None:
+        if has_surplus:
+            return CloseCause.EXTRA_BYTES
+        if not self._is_request_sent:
+            return CloseCause.ABANDONED
+        is_persistent = self.head is not None and self.head.is_persistent
+        if not is_persistent or self.delimiter.framing is Framing.CLOSE:
+            return CloseCause.ORIGIN_CLOSED
+        return None
+
+    def _on_uploaded(self, upload: asyncio.Task[OriginFailure | None]) -> None:
+        if self.has_ended or upload.cancelled():
+            return
+        self._upload = None
+        if upload.exception() is not None:
+            self._fail(OriginFailure(FailureKind.CLIENT_BODY, "the body could not be read"))
+            return
+        failure = upload.result()
+        if failure is not None:
+            self._fail(failure)
+            return
+        self._is_request_sent = True
+        if self.head is None and not self._has_partial_head:
+            self.connection.deadline.set(self._patience.response)
+
+    def _await_more(self) -> None:
+        if not self.has_ended and not self._is_paused:
+            self.connection.deadline.set(self._patience.idle)
+
+    async def _pass_on(self, head: ReceivedHead) -> None:
+        if self._request.on_interim is not None:
+            await self._request.on_interim(interim_head(head))
+
+    def _fail(self, failure: OriginFailure, cause: CloseCause = CloseCause.ERROR) -> None:
+        if self.has_ended:
+            return
+        self.failure = failure
+        self.body.fail(failure)
+        self._end(cause)
+        self._wake()
+
+    def _end(self, cause: CloseCause | None) -> None:
+        if self.has_ended:
+            return
+        self.has_ended = True
+        self._stop_upload()
+        if cause is None:
+            self.connection.detach()
+        self._on_end(self, cause)
+
+    def _stop_upload(self) -> None:
+        if self._upload is None or self._request.body is None:
+            return
+        self._upload.cancel()
+        self._upload = None
+        self._request.body.abandon()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
