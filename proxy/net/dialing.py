@@ -45,9 +45,6 @@ class Dialer:
             failure = OriginFailure(FailureKind.CONNECT_TIMEOUT, f"not within {self._connect_timeout:g} s")
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA cannot encode
             failure = OriginFailure(FailureKind.REFUSED, str(error))
-        except BaseException:
-            connection.close(CloseCause.ABANDONED)
-            raise
         else:
             if not connection.is_closed:
                 return connection

@@ -20,6 +20,8 @@ from proxy.observe.tasks import spawn
 MAINTENANCE_SECONDS = 1.0
 """How often old idle connections are closed and missing ones opened."""
 
+_CLOSED = OriginFailure(FailureKind.CLOSED, "shutting down")
+
 
 class Dial(Protocol):
     """Opens a connection."""
@@ -148,7 +150,7 @@ class Pool:
                 return await self._open()
             self._changed.clear()
             await self._changed.wait()
-        return OriginFailure(FailureKind.CLOSED, "shutting down")
+        return _CLOSED
 
     async def _open(self) -> OriginConnection | OriginFailure:
         self._opening += 1
@@ -161,6 +163,9 @@ class Pool:
             return connection
         connection.on_closed = self._forget
         self._metrics.origin_connections_created.add()
+        if self._is_closed:
+            connection.close(CloseCause.SHUTDOWN)
+            return _CLOSED
         self._in_use.add(connection)
         return connection
 

@@ -135,7 +135,7 @@ class ResponseParser:
             return invalid("not a status line of HTTP/1.0 or HTTP/1.1")
         if len(received) > self._max_head:
             return self._too_large()
-        if _BARE_LF.search(received, max(0, self._scanned - 1)):
+        if _BARE_LF.search(received, self._scanned):
             return invalid("a line of the head ends without CR")
         return None
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from proxy.model import FailureKind, OriginFailure
 from proxy.net.admission import Admission, Place
@@ -92,6 +93,17 @@ async def test_whoever_waits_too_long_leaves_the_queue() -> None:
     assert gate.queued == 0
     place.leave()
     assert gate.in_flight == 0
+
+
+async def test_a_place_granted_in_the_very_turn_of_the_timeout_is_taken() -> None:
+    gate = admission()
+    place = await entered(gate)
+    waiting = await queue_up(gate, 0.01)
+    asyncio.get_running_loop().call_later(0.011, place.leave)
+    time.sleep(0.03)  # noqa: ASYNC251  blocks the loop, so that both timers are due in one turn
+
+    assert isinstance(await waiting, Place)
+    assert (gate.in_flight, gate.queued) == (1, 0)
 
 
 async def test_whoever_is_cancelled_leaves_the_queue_to_the_next() -> None:

@@ -313,6 +313,18 @@ async def test_closed_it_keeps_none_and_opens_none() -> None:
         assert setup.closed() == {"shutdown": 2}
 
 
+async def test_closed_while_it_opens_one_it_does_not_hand_it_out() -> None:
+    async with pool_of() as setup:
+        setup.dialer.gate.clear()
+        waiting = spawn("request", setup.failure())
+        await settle()
+        setup.pool.close()
+        setup.dialer.gate.set()
+
+        assert (await waiting).kind is FailureKind.CLOSED
+        assert setup.closed() == {"shutdown": 1}
+
+
 async def test_it_shows_its_state() -> None:
     async with pool_of() as setup:
         await setup.taken()

@@ -18,6 +18,7 @@ from typing import cast
 from proxy.observe.tasks import spawn
 
 HEAD_END = b"\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:01 GMT\r\nContent-Length: 2\r\n\r\nok"
 _PATIENCE_SECONDS = 10.0
 _TURNS = 8
 """Turns of the loop in which bytes that were written on loopback have reached a reader in this process."""
@@ -217,3 +218,15 @@ def always(answer: bytes) -> Script:
             await end.send(answer)
 
     return script
+
+
+async def silent(end: OriginEnd) -> None:
+    """Hears everything and says nothing."""
+    await end.wait_closed()
+
+
+async def held_open(end: OriginEnd) -> None:
+    """Answers /held without the end of the body, anything else at once."""
+    while True:
+        head = await end.head()
+        await end.send(OK if b"/held" not in head else OK[:-2])
