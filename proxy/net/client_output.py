@@ -94,8 +94,9 @@ class ClientOutput:
 
     def client_left(self) -> None:
         """Nobody takes what is sent from now on."""
-        if self._stay is not None:
-            self._stay.reschedule(self._loop.time())
+        stay, self._stay = self._stay, None
+        if stay is not None:  # once: an end of the client's side is followed by the connection's
+            stay.reschedule(self._loop.time())
 
     def write_eof(self) -> None:
         """Nothing more will be written; the client may still send."""

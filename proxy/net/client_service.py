@@ -130,7 +130,9 @@ class ClientService:
             turn.persistence(request, answer, persists=persists),
             with_x_cache_status=self._with_x_cache_status,
         )
-        sent = await send(head, answer.body, framing, turn.connection.output)
+        # A tunnel's body is the tunnel: to abandon it would be to close it.
+        body = answer.body if answer.tunnel is None else b""
+        sent = await send(head, body, framing, turn.connection.output)
         return sent, persists and sent.is_complete and answer.tunnel is None
 
     async def _refuse(self, connection: ClientConnection, refusal: Refusal, *, method: str) -> Finished:

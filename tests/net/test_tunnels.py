@@ -10,7 +10,7 @@ import pytest
 
 from proxy.model import Answer, CacheStatus, Forward, Request
 from proxy.net.tunnels import pump
-from tests.support.canned_flow import CannedFlow, Served, answer, serving
+from tests.support.canned_flow import CannedBody, CannedFlow, Served, answer, serving
 from tests.support.raw_client import RawClient, connected, request, settle
 
 ON_BOTH_LOOPS = True
@@ -159,6 +159,19 @@ async def test_a_client_that_left_before_the_switch_leaves_no_tunnel() -> None:
         await origin.until_closed()
 
         assert not served.records[0].complete
+
+
+async def test_the_body_of_a_switch_is_left_alone() -> None:
+    """The origin client's tunnel reads from it."""
+    origin, body, flow = OriginEnd(), CannedBody(), CannedFlow()
+    flow.always(lambda: answer(body, status=101, reason=b"", tunnel=origin))
+    async with serving(flow) as served, connected(served.where) as client:
+        await client.send(UPGRADE + b"early")
+        await client.head()
+        await origin.until(5)
+
+        assert not body.is_abandoned
+        assert not body.reads
 
 
 async def test_is_recorded_once_when_it_begins() -> None:

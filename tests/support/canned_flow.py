@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from proxy.config.schema import Address, Config
 from proxy.model import (
@@ -193,11 +193,14 @@ async def serving(
     flow, metrics, records = flow or CannedFlow(), Metrics(), Records()
     listener = Listener(flow, config, metrics, records.record)
     bound = await listener.start(unix or Address("127.0.0.1", 0))
+    crashes: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, crash: crashes.append(crash))
     try:
         yield Served(listener, flow, metrics, records, unix or (bound[0].host, bound[0].port))
     finally:
         await listener.finish(0)
         await _all_tasks_ended()
+    assert not crashes
 
 
 async def _all_tasks_ended() -> None:
