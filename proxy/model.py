@@ -315,13 +315,26 @@ Entry = StoredResponse | VaryRecord
 class Held:
     """This replica's copy of an entry in L1, with what only this replica knows of it."""
 
-    __slots__ = ("began_at", "checked", "entry", "generation", "kept_at", "size", "used_at", "version")
+    __slots__ = (
+        "began_at",
+        "checked",
+        "entry",
+        "generation",
+        "idle",
+        "kept_at",
+        "size",
+        "used_at",
+        "version",
+    )
 
-    def __init__(self, entry: Entry, size: int, now: float) -> None:
+    def __init__(self, entry: Entry, size: int, now: float, idle: float | None = None) -> None:
         self.entry = entry
         self.size = size
+        """Bytes in L1: fields, body, key and the objects that hold them."""
         self.kept_at = now
         self.used_at = now
+        self.idle = idle
+        """Seconds without use after which the copy is dropped; None: never."""
         self.began_at: float | None = None
         """Monotonic instant at which our own fetch of it began; None: it came from L2."""
         self.version = -1
