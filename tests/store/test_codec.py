@@ -1,0 +1,167 @@
+"""The stored format: whatever was written comes back, and nothing else ever comes back."""
+
+from __future__ import annotations
+
+import struct
+from zlib import crc32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.model import Entry, LifetimeSource, Position, Rule, StoredResponse, VaryRecord
+from proxy.store.codec import KEY_BYTES, Garbage, decode, encode
+from tests.support.entries import key_of, response, vary_record
+
+KEY = key_of("a")
+OTHER_KEY = key_of("b")
+HEAD_BYTES = 30
+
+KEYS = st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)
+SECONDS = st.floats(allow_nan=False)
+UNSIGNED = st.integers(0, 2**64 - 1)
+RESPONSES = st.builds(
+    StoredResponse,
+    status=st.integers(100, 999),
+    reason=st.binary(max_size=20),
+    lines=st.binary(max_size=200),
+    body=st.binary(max_size=200),
+    route=st.text(max_size=20),
+    host=st.binary(max_size=20),
+    target=st.binary(max_size=50),
+    born=st.none() | st.builds(Position, UNSIGNED, UNSIGNED, UNSIGNED, UNSIGNED),
+    received_at=SECONDS,
+    initial_age=SECONDS,
+    lifetime=SECONDS,
+    expires_at=SECONDS,
+    source=st.sampled_from(LifetimeSource),
+    refresh_age=st.none() | SECONDS,
+    rules=st.integers(0, 15).map(Rule),
+    stale_while_revalidate=st.none() | SECONDS,
+    stale_if_error=st.none() | SECONDS,
+    etag=st.none() | st.binary(max_size=20),
+    last_modified=st.none() | st.binary(max_size=20),
+    tags=st.lists(st.binary(max_size=20), max_size=64).map(tuple),
+    fetch_seconds=SECONDS,
+)
+VARY_RECORDS = st.builds(
+    VaryRecord,
+    names=st.lists(st.binary(max_size=20), max_size=10).map(tuple),
+    variants=st.lists(KEYS, max_size=64).map(tuple),
+    expires_at=SECONDS,
+)
+
+
+@given(key=KEYS, entry=RESPONSES | VARY_RECORDS)
+def test_what_was_written_comes_back(key: bytes, entry: Entry) -> None:
+    assert decode(key, encode(key, entry)) == entry
+
+
+def test_values_keep_their_types() -> None:
+    entry = decode(KEY, encode(KEY, response(rules=Rule.NO_CACHE | Rule.SHARED_MAX_AGE)))
+
+    assert isinstance(entry, StoredResponse)
+    assert (type(entry.born), type(entry.source), type(entry.rules)) == (Position, LifetimeSource, Rule)
+    assert (type(entry.body), type(entry.lines), type(entry.route)) == (bytes, bytes, str)
+
+
+@pytest.mark.parametrize("entry", [response(etag=b'"1"', tags=(b"t",)), vary_record(OTHER_KEY)])
+def test_a_value_cut_anywhere_is_garbage(entry: Entry) -> None:
+    data = encode(KEY, entry)
+
+    causes = [decode(KEY, data[:length]) for length in range(len(data))]
+
+    assert causes == [Garbage.MAGIC] + [Garbage.TRUNCATED] * (len(data) - 1)
+
+
+@pytest.mark.parametrize("entry", [response(etag=b'"1"', tags=(b"t",)), vary_record(OTHER_KEY)])
+@pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
+def test_a_value_with_one_byte_changed_is_garbage(entry: Entry, flip: int) -> None:
+    data = bytearray(encode(KEY, entry))
+    for place in range(len(data)):
+        data[place] ^= flip
+
+        assert isinstance(decode(KEY, bytes(data)), Garbage), f"byte {place}"
+
+        data[place] ^= flip
+
+
+@given(data=st.binary(max_size=300))
+def test_foreign_bytes_are_garbage(data: bytes) -> None:
+    assert isinstance(decode(KEY, data), Garbage)
+
+
+@given(payload=st.binary(max_size=400), kind=st.integers(0, 255))
+def test_a_right_checksum_does_not_make_a_payload_right(payload: bytes, kind: int) -> None:
+    decoded = decode(KEY, sealed(payload, kind=kind))
+
+    assert isinstance(decoded, VaryRecord | StoredResponse) or decoded is Garbage.MALFORMED
+
+
+def sealed(payload: bytes, *, kind: int, key: bytes = KEY, version: int = 1) -> bytes:
+    """A payload behind a head that fits it, as a faulty or foreign writer could send it."""
+    checksum = crc32(payload, crc32(struct.pack(">B16s", kind, key)))
+    return struct.pack(">4sBB16sII", b"SdcE", version, kind, key, len(payload), checksum) + payload
+
+
+def numbers(
+    *,
+    source: int = 0,
+    rules: int = 0,
+    present: int = 0,
+    expires_at: float = 0.0,
+    texts: int = 8,
+    route: bytes = b"",
+    tags: int = 0,
+) -> bytes:
+    """The payload of a response with one thing wrong."""
+    doubles = (0.0, 0.0, 0.0, expires_at, 0.0, 0.0, 0.0, 0.0)
+    fixed = struct.pack(">HBBB8d4QH", 200, source, rules, present, *doubles, 0, 0, 0, 0, tags)
+    lengths = [0] * texts
+    lengths[3:4] = [len(route)]
+    return fixed + struct.pack(f">{texts}I", *lengths) + route
+
+
+def test_the_sealed_payload_without_a_fault_is_read() -> None:
+    assert isinstance(decode(KEY, sealed(numbers(), kind=1)), StoredResponse)
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        (b"", Garbage.MAGIC),
+        (b"\x80\x04pickled", Garbage.MAGIC),
+        (b"Sdc", Garbage.TRUNCATED),
+        (b"SdcE", Garbage.TRUNCATED),
+        (sealed(numbers(), kind=1, version=2), Garbage.VERSION),
+        (sealed(numbers(), kind=1, version=0), Garbage.VERSION),
+        (sealed(numbers(), kind=1, key=OTHER_KEY), Garbage.KEY),
+        (encode(OTHER_KEY, response()), Garbage.KEY),
+        (sealed(numbers(), kind=0), Garbage.MALFORMED),
+        (sealed(numbers(), kind=3), Garbage.MALFORMED),
+        (sealed(numbers(), kind=1) + b"\0", Garbage.MALFORMED),
+        (sealed(numbers() + b"\0", kind=1), Garbage.MALFORMED),
+        (sealed(numbers(source=4), kind=1), Garbage.MALFORMED),
+        (sealed(numbers(rules=16), kind=1), Garbage.MALFORMED),
+        (sealed(numbers(present=64), kind=1), Garbage.MALFORMED),
+        (sealed(numbers(expires_at=float("nan")), kind=1), Garbage.MALFORMED),
+        (sealed(numbers(route=b"\xff"), kind=1), Garbage.MALFORMED),
+        (sealed(numbers(tags=1), kind=1), Garbage.MALFORMED),
+        (sealed(numbers(tags=65535), kind=1), Garbage.MALFORMED),
+        (sealed(numbers()[:-1], kind=1), Garbage.MALFORMED),
+        (sealed(struct.pack(">dHH", float("nan"), 0, 0), kind=2), Garbage.MALFORMED),
+        (sealed(struct.pack(">dHHI", 0.0, 1, 0, 2**32 - 1), kind=2), Garbage.MALFORMED),
+        (sealed(b"", kind=2), Garbage.MALFORMED),
+    ],
+)
+def test_the_cause_is_named(data: bytes, cause: Garbage) -> None:
+    assert decode(KEY, data) is cause
+
+
+def test_the_head_does_not_grow_unnoticed() -> None:
+    assert len(encode(KEY, vary_record())) == HEAD_BYTES + struct.calcsize(">dHHI") + len(b"accept-language")
+
+
+def test_a_key_of_another_length_is_a_fault_of_ours() -> None:
+    with pytest.raises(ValueError, match="16 bytes, not 3"):
+        encode(b"abc", response())
