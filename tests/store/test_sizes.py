@@ -1,0 +1,97 @@
+"""L1 counts true bytes: what it counts is held against what the interpreter allocated."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+
+from proxy.model import Entry, Position, StoredResponse, VaryRecord
+from proxy.observe.metrics import Metrics
+from proxy.store.memory import MemoryStore
+from proxy.store.sizes import RESPONSE_OVERHEAD, entry_bytes
+from tests.support.entries import key_of, response
+
+ENTRIES = 2_000
+PLENTY = 1 << 30
+
+
+def small(number: int) -> Entry:
+    """What every object of is its own, but nothing optional and no body."""
+    return _response(number, b"")
+
+
+def usual(number: int) -> Entry:
+    return _response(number, b"%08d" % number * 128)
+
+
+def large(number: int) -> Entry:
+    return _response(number, b"%08d" % number * 2048)
+
+
+def complete(number: int) -> Entry:
+    """Every optional value is there."""
+    return _response(
+        number,
+        b"%08d" % number * 32,
+        refresh_age=50.0 + number / 3,
+        stale_while_revalidate=30.0 + number / 3,
+        stale_if_error=3600.0 + number / 3,
+        etag=b'"%08d"' % number,
+        last_modified=b"Fri, 15 Jan 2027 08:%06d GMT" % number,
+        tags=(b"product:%d" % number, b"shop:%d" % number),
+    )
+
+
+def vary(number: int) -> Entry:
+    variants = tuple(key_of(f"{number}-{variant}") for variant in range(8))
+    return VaryRecord((b"accept-%07d" % number,), variants, 1.9e9 + number / 7)
+
+
+def _response(number: int, body: bytes, **changes: object) -> StoredResponse:
+    return response(
+        body,
+        reason=b"OK %d" % number,
+        lines=b"X-Number: %08d\r\n" % number * 20,
+        host=b"shop-%08d.test" % number,
+        target=b"/products/%08d" % number,
+        born=Position(3, 1_799_999_999_000 + number, 2, 2**63 + number),
+        received_at=1.8e9 + number / 7,
+        initial_age=number / 7,
+        lifetime=60 + number / 7,
+        expires_at=1.9e9 + number / 7,
+        fetch_seconds=number / 7000,
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("make", [small, usual, large, complete, vary])
+def test_counted_bytes_are_within_a_fifth_of_the_truth(make: Callable[[int], Entry]) -> None:
+    store = MemoryStore(Metrics(), max_entries=PLENTY, max_bytes=PLENTY, max_entry_bytes=PLENTY)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(ENTRIES):
+            held = store.put(key_of(f"entry {number}"), make(number), 1.8e9 + number / 7)
+            held.began_at = number / 7
+            held.version = 1_000 + number
+        gc.collect()
+        allocated, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    counted = store.gauges()["l1_bytes"]()[("response",)]
+
+    assert len(store) == ENTRIES
+    assert counted == pytest.approx(allocated, rel=0.2)
+
+
+def test_an_entry_without_texts_still_has_a_size() -> None:
+    assert entry_bytes(key_of("a"), response(b"", lines=b"")) > RESPONSE_OVERHEAD
+
+
+def test_each_byte_of_the_body_counts() -> None:
+    key = key_of("a")
+
+    assert entry_bytes(key, response(b"x" * 1001)) - entry_bytes(key, response(b"x")) == 1000
