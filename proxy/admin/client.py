@@ -1,0 +1,159 @@
+"""The client of the two ports, for the command line: one request, one answer, one deadline.
+
+Standard library only: `sidecache purge` runs beside a busy server and must not load a second one first.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+DEADLINE_SECONDS = 10.0
+LARGEST_ANSWER = 64 * 1024 * 1024
+
+_APPLIED = frozenset({200, 202})
+
+Selectors = Mapping[str, Sequence[str] | bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a port answered."""
+
+    status: int
+    content: dict[str, object]
+    """The JSON object; `{"detail": text}` where the answer was no JSON object."""
+
+    @property
+    def detail(self) -> str:
+        """One line for people, with the fields at fault."""
+        return "; ".join([str(self.content.get("detail", self.status)), *_faults(self.content.get("errors"))])
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """No answer came, or none that is HTTP."""
+
+    url: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.url.partition('?')[0]} does not answer: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminPort:
+    """The admin port of one replica."""
+
+    url: str
+    token: str | None = None
+
+    def invalidate(
+        self, selectors: Selectors, *, soft: bool, dry_run: bool, wait_seconds: float
+    ) -> Reply | Unreachable:
+        """POST /purge, or /invalidate when `soft`."""
+        parameters = {"wait": f"{wait_seconds}s", "dry_run": str(dry_run).lower()}
+        return ask(
+            "POST",
+            f"{self.url.rstrip('/')}/{'invalidate' if soft else 'purge'}?{urlencode(parameters)}",
+            token=self.token,
+            content=selectors,
+            deadline_seconds=DEADLINE_SECONDS + wait_seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far an invalidation came, for people."""
+
+    text: str
+    is_complete: bool
+    """Published, and applied by every replica; a dry run that was answered is complete too."""
+
+
+def reach(reply: Reply | Unreachable) -> Reach:
+    """What the answer to an invalidation means."""
+    if isinstance(reply, Unreachable):
+        return Reach(str(reply), is_complete=False)
+    content = reply.content
+    if "matched" in content:
+        return Reach(f"would match {content['matched']} entries of this replica's L1", is_complete=True)
+    replicas = content.get("replicas")
+    if reply.status not in _APPLIED or not isinstance(replicas, dict):
+        return Reach(reply.detail, is_complete=False)
+    if not content.get("published"):
+        return Reach(
+            "applied by this replica only: Redis does not answer; it is kept and published later",
+            is_complete=False,
+        )
+    known, acknowledged = replicas.get("known"), replicas.get("acknowledged")
+    counted = f"applied by {acknowledged} of {known} replicas"
+    missing = replicas.get("missing") or ()
+    silent = f"; silent: {', '.join(map(str, missing))}" if missing else ""
+    return Reach(counted + silent, is_complete=not missing)
+
+
+def health(ops_url: str) -> Reply | Unreachable:
+    """GET /readyz: 200 when new requests are welcome."""
+    return ask("GET", f"{ops_url.rstrip('/')}/readyz")
+
+
+def drain(ops_url: str) -> Reply | Unreachable:
+    """POST /-/drain."""
+    return ask("POST", f"{ops_url.rstrip('/')}/-/drain")
+
+
+def ask(
+    method: str,
+    url: str,
+    *,
+    token: str | None = None,
+    content: Selectors | None = None,
+    deadline_seconds: float = DEADLINE_SECONDS,
+) -> Reply | Unreachable:
+    """One request; each wait for the other side ends at the deadline."""
+    fields = {"Connection": "close", "Accept": "application/json"}
+    if token is not None:
+        fields["Authorization"] = f"Bearer {token}"
+    if content is not None:
+        fields["Content-Type"] = "application/json"
+    try:
+        with closing(_connection(url, deadline_seconds)) as connection:
+            body = None if content is None else json.dumps(content).encode()
+            connection.request(method, _target(url), body=body, headers=fields)
+            response = connection.getresponse()
+            return Reply(response.status, _parsed(response.read(LARGEST_ANSWER)))
+    except TimeoutError:
+        return Unreachable(url, f"nothing came within {deadline_seconds:g} s")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return Unreachable(url, getattr(error, "strerror", None) or str(error) or type(error).__name__)
+
+
+def _connection(url: str, deadline_seconds: float) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("expected a URL such as http://127.0.0.1:9902")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(parts.hostname, parts.port, timeout=deadline_seconds)
+
+
+def _target(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+
+
+def _parsed(body: bytes) -> dict[str, object]:
+    try:
+        content = json.loads(body)
+    except ValueError:
+        content = body.decode("utf-8", "replace").strip()
+    return content if isinstance(content, dict) else {"detail": str(content)}
+
+
+def _faults(errors: object) -> list[str]:
+    faults = errors if isinstance(errors, list) else []
+    return [f"{fault.get('field')}: {fault.get('message')}" for fault in faults if isinstance(fault, dict)]
