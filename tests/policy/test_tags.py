@@ -1,0 +1,83 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.model import FieldLine, Fields
+from proxy.policy.tags import MOST_TAG_BYTES, MOST_TAGS, are_too_many, for_clients, route_tags, tag_values
+
+NAMED: list[tuple[list[FieldLine], tuple[bytes, ...]]] = [
+    ([], ()),
+    ([(b"Surrogate-Key", b"a b")], (b"a", b"b")),
+    ([(b"XKEY", b"a,b"), (b"xkey", b"c")], (b"a", b"b", b"c")),
+    ([(b"Cache-Tag", b" a ,, b\tc , ")], (b"a", b"b", b"c")),
+    ([(b"Cache-Tag", b"")], ()),
+    ([(b"xkey", b"a A a"), (b"Cache-Tag", b"a,z")], (b"a", b"z", b"A")),
+    ([(b"Cache-Groups", b'"g 1", "g,2";x')], (b"g 1", b"g,2")),
+    ([(b"Cache-Groups", b'"a"'), (b"Cache-Groups", b'"b", ""')], (b"a", b"b")),
+    ([(b"Cache-Groups", b'"a", b')], ()),
+    ([(b"Cache-Groups", b"a")], ()),
+    ([(b"Surrogate-Key", b"a"), (b"Cache-Groups", b'"a", "b"')], (b"a", b"b")),
+]
+
+
+@pytest.mark.parametrize(("lines", "tags"), NAMED)
+def test_tags_of_a_response(lines: list[FieldLine], tags: tuple[bytes, ...]) -> None:
+    assert tag_values(Fields(lines)) == tags
+
+
+@pytest.mark.parametrize(
+    ("templates", "params", "tags"),
+    [
+        ((), {"id": "1"}, ()),
+        (("all", "product:{id}"), {"id": "42"}, (b"all", b"product:42")),
+        (("{a}-{b}-{a}",), {"a": "x", "b": "y"}, (b"x-y-x",)),
+        (("product:{id}",), {"id": "caf%C3%A9"}, (b"product:caf%C3%A9",)),
+        (("{id}",), {"id": "{x}\\1"}, (b"{x}\\1",)),
+        (("product:{id}", "b"), {}, (b"b",)),
+        (("caf\u00e9",), {}, ("caf\u00e9".encode(),)),
+    ],
+)
+def test_tags_of_a_route(templates: tuple[str, ...], params: dict[str, str], tags: tuple[bytes, ...]) -> None:
+    assert route_tags(templates, params) == tags
+
+
+@pytest.mark.parametrize(
+    ("tags", "too_many"),
+    [
+        ([], False),
+        ([b"a"] * MOST_TAGS, False),
+        ([b"a"] * (MOST_TAGS + 1), True),
+        ([b"a" * MOST_TAG_BYTES], False),
+        ([b"a", b"a" * (MOST_TAG_BYTES + 1)], True),
+    ],
+)
+def test_limits(tags: list[bytes], too_many: bool) -> None:
+    assert are_too_many(tags) is too_many
+
+
+def test_clients_see_groups_but_no_tags() -> None:
+    fields = Fields(
+        [
+            (b"Surrogate-Key", b"a"),
+            (b"A", b"1"),
+            (b"xkey", b"b"),
+            (b"Cache-Groups", b'"c"'),
+            (b"CACHE-TAG", b"d"),
+        ]
+    )
+
+    assert for_clients(fields) == Fields([(b"A", b"1"), (b"Cache-Groups", b'"c"')])
+
+
+def test_fields_without_tags_stay_the_same_object() -> None:
+    fields = Fields([(b"A", b"1")])
+
+    assert for_clients(fields) is fields
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"xkey", b"cache-tag", b"cache-groups"]), st.binary())))
+def test_any_bytes_are_read(lines: list[FieldLine]) -> None:
+    tags = tag_values(Fields(lines))
+
+    assert len(tags) == len(set(tags))
+    assert b"" not in tags
