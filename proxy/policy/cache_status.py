@@ -1,0 +1,43 @@
+"""Our member of the Cache-Status field as text (RFC 9211 §2)."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from proxy.model import CacheStatus
+
+_CACHE = b"sidecache"
+_TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~:/0-9A-Za-z]*")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+_NEEDS_ESCAPE = re.compile(r'["\\]')
+
+
+def format_cache_status(status: CacheStatus) -> bytes:
+    """The member alone, e.g. `sidecache; hit; ttl=41; detail=l1`."""
+    parts = [_CACHE]
+    if status.hit:
+        parts.append(b"hit")
+    elif status.forward is not None:
+        parts.append(b"fwd=" + status.forward.value.encode())
+    if status.forward_status is not None:
+        parts.append(b"fwd-status=%d" % status.forward_status)
+    if status.ttl is not None:
+        parts.append(b"ttl=%d" % status.ttl)
+    if status.stored:
+        parts.append(b"stored")
+    if status.collapsed:
+        parts.append(b"collapsed")
+    if status.detail is not None:
+        parts.append(_detail(status.detail))
+    return b"; ".join(parts)
+
+
+# Details are few words that come with every answer.
+@lru_cache(maxsize=256)
+def _detail(detail: str) -> bytes:
+    """A token where it is one, else a quoted string: what it cannot hold becomes `?`."""
+    if _TOKEN.fullmatch(detail):
+        return b"detail=" + detail.encode()
+    printable = _UNPRINTABLE.sub("?", detail)
+    return b'detail="' + _NEEDS_ESCAPE.sub(r"\\\g<0>", printable).encode() + b'"'
