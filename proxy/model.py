@@ -251,6 +251,8 @@ class Rule(IntFlag):
     """s-maxage: implies proxy-revalidate (RFC 9111 §5.2.2.10)."""
     AUTHORIZATION_SHARED = 8
     """May answer requests with Authorization (RFC 9111 §3.5)."""
+    IMMUTABLE = 16
+    """Not validated while fresh, unless the client asks for it (RFC 8246 §2)."""
 
 
 @dataclass(frozen=True, slots=True)
