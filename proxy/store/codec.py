@@ -29,7 +29,7 @@ _MAGIC = b"SdcE"
 _RESPONSE, _VARY = 1, 2
 _HEAD = struct.Struct(">4sBB16sII")
 _SUMMED = struct.Struct(">B16s")
-_NUMBERS = struct.Struct(">HBBB8d4QH")
+_NUMBERS = struct.Struct(">HBHB8d4QH")
 """Status, source, rules, presence bits; eight doubles; the position; how many tags."""
 _VARY_NUMBERS = struct.Struct(">dHH")
 _TEXTS = 8

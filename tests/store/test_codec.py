@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import fields
 from zlib import crc32
 
 import pytest
@@ -36,7 +37,7 @@ RESPONSES = st.builds(
     expires_at=SECONDS,
     source=st.sampled_from(LifetimeSource),
     refresh_age=st.none() | SECONDS,
-    rules=st.integers(0, 15).map(Rule),
+    rules=st.integers(0, int(~Rule.NONE)).map(Rule),
     stale_while_revalidate=st.none() | SECONDS,
     stale_if_error=st.none() | SECONDS,
     etag=st.none() | st.binary(max_size=20),
@@ -50,6 +51,19 @@ VARY_RECORDS = st.builds(
     variants=st.lists(KEYS, max_size=64).map(tuple),
     expires_at=SECONDS,
 )
+
+COMPLETE = response(
+    source=LifetimeSource.ROUTE,
+    refresh_age=50.0,
+    rules=Rule.NO_CACHE,
+    stale_while_revalidate=30.0,
+    stale_if_error=3600.0,
+    etag=b'"1"',
+    last_modified=b"Fri, 15 Jan 2027 08:00:00 GMT",
+    tags=(b"product:1",),
+    fetch_seconds=0.02,
+)
+"""Every field differs from its default."""
 
 
 @given(key=KEYS, entry=RESPONSES | VARY_RECORDS)
@@ -116,7 +130,7 @@ def numbers(
 ) -> bytes:
     """The payload of a response with one thing wrong."""
     doubles = (0.0, 0.0, 0.0, expires_at, 0.0, 0.0, 0.0, 0.0)
-    fixed = struct.pack(">HBBB8d4QH", 200, source, rules, present, *doubles, 0, 0, 0, 0, tags)
+    fixed = struct.pack(">HBHB8d4QH", 200, source, rules, present, *doubles, 0, 0, 0, 0, tags)
     lengths = [0] * texts
     lengths[3:4] = [len(route)]
     return fixed + struct.pack(f">{texts}I", *lengths) + route
@@ -142,7 +156,7 @@ def test_the_sealed_payload_without_a_fault_is_read() -> None:
         (sealed(numbers(), kind=1) + b"\0", Garbage.MALFORMED),
         (sealed(numbers() + b"\0", kind=1), Garbage.MALFORMED),
         (sealed(numbers(source=4), kind=1), Garbage.MALFORMED),
-        (sealed(numbers(rules=16), kind=1), Garbage.MALFORMED),
+        (sealed(numbers(rules=int(~Rule.NONE) + 1), kind=1), Garbage.MALFORMED),
         (sealed(numbers(present=64), kind=1), Garbage.MALFORMED),
         (sealed(numbers(expires_at=float("nan")), kind=1), Garbage.MALFORMED),
         (sealed(numbers(route=b"\xff"), kind=1), Garbage.MALFORMED),
@@ -160,6 +174,16 @@ def test_the_cause_is_named(data: bytes, cause: Garbage) -> None:
 
 def test_the_head_does_not_grow_unnoticed() -> None:
     assert len(encode(KEY, vary_record())) == HEAD_BYTES + struct.calcsize(">dHHI") + len(b"accept-language")
+
+
+def test_every_field_of_an_entry_has_its_place_in_the_format() -> None:
+    """One that is added to the model must be added to the codec, with a new version."""
+    assert [field.name for field in fields(VaryRecord)] == ["names", "variants", "expires_at"]
+    assert len(fields(StoredResponse)) == 21
+    assert all(
+        getattr(decode(KEY, encode(KEY, COMPLETE)), field.name) != field.default
+        for field in fields(StoredResponse)
+    )
 
 
 def test_a_key_of_another_length_is_a_fault_of_ours() -> None:
