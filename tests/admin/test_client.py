@@ -1,0 +1,159 @@
+"""The command's client against real ports, and against servers that are none."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.admin import client
+from proxy.admin.client import AdminPort, Reach, Reply, Unreachable
+from proxy.admin.ops import ops_application
+from proxy.admin.protocols import PurgeReport
+from proxy.observe.metrics import Metrics
+from proxy.policy.invalidation import Selector, SelectorKind
+from tests.support.operators import FakeLifecycle, FakeOperator
+from tests.support.served import answering, served
+
+
+def purge(port: AdminPort, **options: object) -> Reply | Unreachable:
+    values = {"soft": False, "dry_run": False, "wait_seconds": 0.5, **options}
+    return port.invalidate({"urls": ["/a?b=c"]}, **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_an_invalidation_reaches_the_port_as_it_was_meant(soft):
+    operator = FakeOperator()
+
+    with served(operator.application("s3cret")) as url:
+        reply = purge(AdminPort(url, "s3cret"), soft=soft)
+
+    assert isinstance(reply, Reply)
+    assert reply.status == 200
+    assert operator.invalidation.calls == [((Selector(SelectorKind.URL, "/a?b=c"),), soft, 0.5)]
+
+
+def test_a_dry_run_is_asked_for():
+    operator = FakeOperator()
+
+    with served(operator.application()) as url:
+        reply = purge(AdminPort(f"{url}/"), dry_run=True)
+
+    assert reply == Reply(200, {"dry_run": True, "matched": 3})
+
+
+def test_without_the_token_the_port_says_what_it_needs():
+    with served(FakeOperator().application("s3cret")) as url:
+        reply = purge(AdminPort(url))
+
+    assert isinstance(reply, Reply)
+    assert reply.status == 401
+    assert "Authorization: Bearer" in reply.detail
+
+
+def test_faults_are_told_with_their_fields():
+    with served(FakeOperator().application()) as url:
+        reply = AdminPort(url).invalidate({"tagz": ["x"]}, soft=False, dry_run=False, wait_seconds=0)
+
+    assert isinstance(reply, Reply)
+    assert reply.status == 422
+    assert "tagz: " in reply.detail
+
+
+def report(**changes: object) -> dict[str, object]:
+    values = {"id": "7-1", "published": True, "known": 4, "acknowledged": 4, "missing": (), **changes}
+    made = PurgeReport(**values)  # type: ignore[arg-type]
+    replicas = {"known": made.known, "acknowledged": made.acknowledged, "missing": list(made.missing)}
+    return {"id": made.id, "published": made.published, "replicas": replicas}
+
+
+@pytest.mark.parametrize(
+    ("reply", "reach"),
+    [
+        (Reply(200, report()), Reach("applied by 4 of 4 replicas", is_complete=True)),
+        (
+            Reply(200, report(acknowledged=2, missing=("a", "b"))),
+            Reach("applied by 2 of 4 replicas; silent: a, b", is_complete=False),
+        ),
+        (
+            Reply(202, report(published=False, known=1, acknowledged=1)),
+            Reach(
+                "applied by this replica only: Redis does not answer; it is kept and published later",
+                is_complete=False,
+            ),
+        ),
+        (
+            Reply(200, {"dry_run": True, "matched": 0}),
+            Reach("would match 0 entries of this replica's L1", is_complete=True),
+        ),
+        (Reply(403, {"detail": "not you"}), Reach("not you", is_complete=False)),
+        (Reply(200, {"detail": "<html>"}), Reach("<html>", is_complete=False)),
+        (Reply(500, {}), Reach("500", is_complete=False)),
+        (
+            Unreachable("http://x/purge?w=1", "refused"),
+            Reach("http://x/purge does not answer: refused", is_complete=False),
+        ),
+    ],
+)
+def test_what_an_answer_means(reply, reach):
+    assert client.reach(reply) == reach
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "status", "word"),
+    [(FakeLifecycle(), 200, "ready"), (FakeLifecycle(is_ready=False, is_draining=True), 503, "draining")],
+)
+def test_health_is_readiness(lifecycle, status, word):
+    with served(ops_application(lifecycle, Metrics().exposition)) as url:
+        reply = client.health(url)
+
+    assert isinstance(reply, Reply)
+    assert (reply.status, reply.detail) == (status, word)
+
+
+def test_drain_drains():
+    lifecycle = FakeLifecycle()
+
+    with served(ops_application(lifecycle, Metrics().exposition)) as url:
+        reply = client.drain(f"{url}/")
+
+    assert isinstance(reply, Reply)
+    assert (reply.status, reply.detail) == (200, "draining")
+    assert lifecycle.is_draining
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("127.0.0.1:9902", "expected a URL"),
+        ("ftp://127.0.0.1/", "expected a URL"),
+        ("http://", "expected a URL"),
+        ("http://127.0.0.1:port", "Port could not be cast"),
+        ("http://127.0.0.1:1", "Connection refused"),
+    ],
+)
+def test_a_port_that_is_none_is_named_with_the_reason(url, reason):
+    reply = client.health(url)
+
+    assert isinstance(reply, Unreachable)
+    assert reason in str(reply)
+
+
+def test_a_server_that_speaks_no_http_is_unreachable():
+    with answering(b"SSH-2.0-OpenSSH\r\n") as url:
+        reply = client.health(url)
+
+    assert isinstance(reply, Unreachable)
+
+
+def test_an_answer_that_is_no_json_is_its_text():
+    with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n[1]\n") as url:
+        reply = client.health(url)
+
+    assert reply == Reply(200, {"detail": "[1]"})
+
+
+def test_silence_ends_at_the_deadline():
+    with answering(None) as url:
+        reply = client.ask("GET", url, deadline_seconds=0.05)
+
+    assert isinstance(reply, Unreachable)
+    assert reply.reason == "nothing came within 0.05 s"
