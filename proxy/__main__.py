@@ -1,0 +1,5 @@
+"""`python -m proxy`: the same command as `sidecache`."""
+
+from proxy.cli import main
+
+main()
