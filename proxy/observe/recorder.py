@@ -31,13 +31,16 @@ class Recorder:
         roll: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.access_share = access_share
-        """Share of the requests that get an access line, 0 to 1; may be set at any time."""
         self._metrics = metrics
         self._roll = roll
-        self._access_log = logs.access_logger()
         self._error_log = structlog.get_logger("sidecache.requests")
         self._error_lines = LineBudget(ERROR_LINES_PER_SECOND, clock)
+        self.sample(access_share)
+
+    def sample(self, access_share: float) -> None:
+        """From now on this share of the requests (0 to 1) gets an access line, in the form now configured."""
+        self._access_share = access_share
+        self._access_log = logs.access_logger()
 
     def record(self, request: Request, answer: Answer, *, seconds: float, sent: int, complete: bool) -> None:
         """Count the answer; `seconds` from the request's head, `sent` body bytes that left."""
@@ -50,7 +53,7 @@ class Recorder:
             self._metrics.coalesced.add(route)
         if outcome is Outcome.ERROR and answer.status >= 500:
             self._write_error(request, answer, seconds)
-        if self.access_share > 0 and self._roll() < self.access_share:
+        if self._access_share > 0 and self._roll() < self._access_share:
             self._write_access(request, answer, seconds, sent, complete)
 
     def _write_access(

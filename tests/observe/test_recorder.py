@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import structlog
 
@@ -16,6 +14,7 @@ from proxy.model import (
     Outcome,
     Request,
 )
+from proxy.observe import logs
 from proxy.observe.metrics import Metrics
 from proxy.observe.recorder import ERROR_LINES_PER_SECOND, LineBudget, Recorder
 
@@ -28,13 +27,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture(autouse=True)
-def default_logging() -> Iterator[None]:
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 def request(**changes) -> Request:
@@ -96,6 +88,27 @@ def test_the_dice_choose_the_requests_that_get_an_access_line(share, roll, is_wr
     recorder = Recorder(Metrics(), access_share=share, roll=lambda: roll)
 
     assert bool(record(recorder, answer())) is is_written
+
+
+def test_the_share_can_change_while_running():
+    recorder = Recorder(Metrics(), access_share=0.0)
+
+    before = record(recorder, answer())
+    recorder.sample(1.0)
+    after = record(recorder, answer())
+
+    assert (len(before), len(after)) == (0, 1)
+
+
+def test_access_lines_follow_a_new_form(capfdbinary):
+    logs.configure(level="info", form="json")
+    recorder = Recorder(Metrics(), access_share=1.0)
+    logs.configure(level="info", form="console")
+    recorder.sample(1.0)
+
+    recorder.record(request(), answer(), seconds=0.1, sent=0, complete=True)
+
+    assert not capfdbinary.readouterr().out.startswith(b"{")
 
 
 def test_without_access_lines_no_dice_are_rolled():
