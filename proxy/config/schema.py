@@ -145,7 +145,7 @@ class Limits(Section):
 
 
 class Logs(Section):
-    """What is logged, on standard output."""
+    """What is logged: access lines on standard output, all others on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe level that is written. Default: info."""
@@ -200,7 +200,7 @@ class Config(Section):
     limits: Limits = Limits()
     """Bounds on what clients can make this process hold or wait for."""
     logs: Logs = Logs()
-    """What is logged, on standard output."""
+    """What is logged: access lines on standard output, all others on standard error."""
     forwarded: Forwarded = Forwarded()
     """What the origin is told about the client."""
     x_cache_status: Flag = False
