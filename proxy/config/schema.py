@@ -141,7 +141,7 @@ class Limits(Section):
     """The most bytes that fetches under way hold for those who wait for them. Default: 64MiB. Above it
     answers stream to one client and are not stored."""
     purge_selectors: PositiveCount = 10_000
-    """The most selectors of one purge; above it 413. Default: 10000."""
+    """The most selectors of one purge; above it 422. Default: 10000."""
 
 
 class Logs(Section):
