@@ -1,0 +1,93 @@
+"""Builds a client for a Redis or Valkey server from a URL, with every default that matters replaced.
+
+Whoever talks to the server gets a client of their own from here: the store, and by way of `app.py` the
+invalidation log. Connects lazily; a server that is down is noticed by the first command, not here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import UnixDomainSocketConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+
+MOST_CONNECTIONS = 8
+"""A batch of look-ups takes 0.1 ms of a connection: eight carry far more than one process can decode,
+and a hundred replicas together stay below the 10,000 clients that a server takes by default."""
+
+_CONNECTION_OPTIONS = frozenset({"db", "username", "password"})
+_TLS_OPTIONS = frozenset(
+    {"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_check_hostname"}
+)
+_SCHEMES = {
+    "redis": _CONNECTION_OPTIONS,
+    "rediss": _CONNECTION_OPTIONS | _TLS_OPTIONS,
+    "unix": _CONNECTION_OPTIONS,
+}
+"""Scheme -> what may stand behind `?`. redis-py would let the URL override our deadlines, and would
+complain of a misspelt option only when it connects."""
+
+
+class StoreUnavailable(Exception):
+    """L2 cannot be had as configured; the message is for the operator and holds no secret."""
+
+
+def connect(url: str, *, timeout: float, max_connections: int = MOST_CONNECTIONS) -> Redis:
+    """A client whose every wait ends after `timeout` seconds. Raises StoreUnavailable for a faulty URL.
+
+    One call may wait three times (for a place in the pool, to connect, to be answered): callers that
+    promise a deadline set their own around the call.
+    """
+    pool = BlockingConnectionPool(
+        **_address(url),
+        max_connections=max_connections,
+        timeout=timeout,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        # Ten retries are the default: 4 s for a refused connection, 60 s for a silent one.
+        retry=Retry(NoBackoff(), 0),
+        # RESP2 has no handshake: a connection is usable after its TCP one, also through proxies and on old
+        # servers. What RESP3 adds (maps, pushes) we have no use for.
+        protocol=2,
+        # The default switches off the check that a pooled connection has no unread data.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+        driver_info=None,
+        decode_responses=False,
+    )
+    return Redis.from_pool(pool)
+
+
+def _address(url: str) -> dict[str, Any]:
+    """What the URL says of the connection, and no more than it may say."""
+    parts = urlsplit(url)
+    allowed = _SCHEMES.get(parts.scheme)
+    if allowed is None:
+        raise StoreUnavailable(
+            f"l2.url: {parts.scheme}:// is not supported; expected {', '.join(f'{s}://' for s in _SCHEMES)}"
+        )
+    try:
+        options: dict[str, Any] = {**parse_url(url)}
+    except ValueError as fault:
+        raise StoreUnavailable(f"l2.url: {fault}") from None
+    unknown = options.keys() - allowed - {"host", "port", "path", "connection_class"}
+    if unknown:
+        raise StoreUnavailable(
+            f"l2.url: unknown option {', '.join(sorted(unknown))}; expected {', '.join(sorted(allowed))}"
+        )
+    _check_place(options, parts.path)
+    return options
+
+
+def _check_place(options: dict[str, Any], path: str) -> None:
+    """redis-py takes database 0 for a path that is no number, and the root for no path."""
+    if options.get("connection_class") is UnixDomainSocketConnection:
+        if not options.get("path"):
+            raise StoreUnavailable("l2.url: expected a path, such as unix:///run/redis.sock")
+        return
+    database = path.strip("/")
+    if database and not database.isdecimal():
+        raise StoreUnavailable(f"l2.url: expected a database number, found {database!r}")

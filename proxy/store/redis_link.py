@@ -1,0 +1,172 @@
+"""The one place that asks the L2 server anything: with a deadline, behind the breaker, failures as values.
+
+Owns the client, the breaker and its probes. Every exception of redis-py ends here. Must not know what
+is stored. A failure is logged when it changes the state, never once per operation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from enum import Enum
+from time import monotonic
+from typing import NamedTuple, TypeVar
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import (
+    AuthenticationError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from proxy.observe.metrics import Metrics
+from proxy.observe.tasks import spawn
+from proxy.store.breaker import PROBE_SECONDS, Breaker
+
+T = TypeVar("T")
+Command = Callable[[Redis], Awaitable[T]]
+
+CLOSE_SECONDS = 1.0
+"""How long a stop waits for the connections to close."""
+
+_log = structlog.get_logger("sidecache.l2")
+
+_FOREIGN = (RedisError, RedisClusterException, OSError, TimeoutError)
+"""What redis-py raises for a server that fails. RedisClusterException is no RedisError."""
+
+
+class Fault(Enum):
+    """How L2 failed; the word is the metrics' label."""
+
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    OOM = "oom"
+    """The server is full and may not evict."""
+    READ_ONLY = "read-only"
+    """A replica, or a master that was replaced."""
+    REFUSED = "refused"
+    """The server answered with another error: no permission, say."""
+    BREAKER = "breaker"
+    """Not asked: the breaker is open."""
+
+
+class Failure(NamedTuple):
+    """A failed operation, as a value."""
+
+    fault: Fault
+    detail: str
+
+
+_NOT_ASKED = Failure(Fault.BREAKER, "the breaker is open")
+_FAULTS: tuple[tuple[type[BaseException], Fault], ...] = (
+    (TimeoutError, Fault.TIMEOUT),
+    (RedisTimeoutError, Fault.TIMEOUT),
+    (OutOfMemoryError, Fault.OOM),
+    (ReadOnlyError, Fault.READ_ONLY),
+    (AuthenticationError, Fault.REFUSED),
+    (ResponseError, Fault.REFUSED),
+)
+"""The first row that fits counts; everything else is Fault.UNREACHABLE."""
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What an exception of redis-py, or one below it, means to us."""
+    fault = next((fault for kind, fault in _FAULTS if isinstance(error, kind)), Fault.UNREACHABLE)
+    return Failure(fault, str(error) or type(error).__name__)
+
+
+class RedisLink:
+    """One server, asked with one deadline. `clock` and `pause` are asyncio's but for tests."""
+
+    def __init__(
+        self,
+        client: Redis,
+        *,
+        timeout: float,
+        probe: Command[object],
+        metrics: Metrics,
+        clock: Callable[[], float] = monotonic,
+        pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._timeout = timeout
+        self._probe_command = probe
+        self._metrics = metrics
+        self._clock = clock
+        self._pause = pause
+        self._breaker = Breaker(clock)
+        self._prober: asyncio.Task[None] | None = None
+        self._is_closing = False
+
+    def __repr__(self) -> str:
+        return f"<RedisLink {self._breaker!r}>"
+
+    @property
+    def is_open(self) -> bool:
+        """The breaker is open: the server is not asked."""
+        return self._breaker.is_open
+
+    async def start(self) -> None:
+        """Learn whether the server answers, within one deadline. It need not: the probes go on."""
+        failure = await self._probe()
+        if failure is not None:
+            self.trip(failure)
+
+    async def ask(self, operation: str, command: Command[T]) -> T | Failure:
+        """What the server answers within the deadline. A failure opens the breaker."""
+        if self._breaker.is_open:
+            return _NOT_ASKED
+        answer = await self._timed(operation, command)
+        if isinstance(answer, Failure):
+            self.trip(answer)
+        return answer
+
+    def trip(self, failure: Failure) -> None:
+        """Stop asking; go on once a probe on fresh connections is answered."""
+        if self._is_closing or not self._breaker.failed():
+            return
+        _log.warning("L2 failed, going on without it", fault=failure.fault.value, detail=failure.detail)
+        self._prober = spawn("l2 probe", self._probe_until_answered())
+
+    async def aclose(self) -> None:
+        """End the probes and the connections; what is asked meanwhile fails."""
+        self._is_closing = True
+        if self._prober is not None:
+            self._prober.cancel()
+            await asyncio.wait({self._prober}, timeout=CLOSE_SECONDS)
+        with suppress(*_FOREIGN):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._client.aclose()
+
+    async def _timed(self, operation: str, command: Command[T]) -> T | Failure:
+        started_at = self._clock()
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await command(self._client)
+        except _FOREIGN as error:
+            return failure_of(error)
+        finally:
+            self._metrics.l2_seconds.observe(self._clock() - started_at, operation)
+
+    async def _probe_until_answered(self) -> None:
+        # Every question has this deadline, and none begins while the breaker is open: after it the
+        # connections are all idle. They may lead to a server that is gone; new ones ask its name again.
+        await self._pause(max(self._timeout, self._breaker.seconds_to_first_probe()))
+        with suppress(*_FOREIGN):
+            await self._client.connection_pool.disconnect(inuse_connections=False)
+        while await self._probe() is not None:
+            await self._pause(PROBE_SECONDS)
+        self._breaker.recovered()
+        _log.warning("L2 answers again")
+
+    async def _probe(self) -> Failure | None:
+        answer = await self._timed("probe", self._probe_command)
+        failure = answer if isinstance(answer, Failure) else None
+        self._metrics.l2_operations.add("probe", failure.fault.value if failure else "ok")
+        return failure

@@ -1,0 +1,101 @@
+"""From a URL to a client: what is understood, what is refused, which defaults are ours."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+
+from proxy.store.redis_client import StoreUnavailable, connect
+from tests.support.valkey import Valkey, running_valkey
+
+
+def options_of(url: str) -> dict[str, Any]:
+    """What each connection of the client is made with."""
+    pool = connect(url, timeout=0.05).connection_pool
+    return {**pool.connection_kwargs, "connection_class": pool.connection_class}
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://cache:6380/3", {"connection_class": Connection, "host": "cache", "port": 6380, "db": 3}),
+        ("redis://cache", {"connection_class": Connection, "host": "cache"}),
+        ("redis://cache/?db=3", {"host": "cache", "db": 3}),
+        ("redis://me:s%40crt@cache", {"username": "me", "password": "s@crt", "host": "cache"}),
+        ("rediss://cache", {"connection_class": SSLConnection, "host": "cache"}),
+        ("rediss://cache?ssl_ca_certs=/ca.pem", {"ssl_ca_certs": "/ca.pem"}),
+        ("rediss://cache?ssl_check_hostname=no", {"ssl_check_hostname": False}),
+        (
+            "unix:///run/redis.sock",
+            {"connection_class": UnixDomainSocketConnection, "path": "/run/redis.sock"},
+        ),
+        ("unix:///with%20space?db=2", {"path": "/with space", "db": 2}),
+    ],
+)
+def test_a_url_says_where_the_server_is(url: str, expected: dict[str, Any]) -> None:
+    assert options_of(url).items() >= expected.items()
+
+
+def test_waits_are_short_and_nothing_is_tried_again() -> None:
+    options = options_of("redis://cache")
+
+    assert (options["socket_timeout"], options["socket_connect_timeout"]) == (0.05, 0.05)
+    assert options["retry"].get_retries() == 0
+    assert connect("redis://cache", timeout=0.05).connection_pool.timeout == 0.05
+    assert (options["protocol"], options["decode_responses"]) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("http://cache", "http:// is not supported; expected redis://, rediss://, unix://"),
+        ("redis+cluster://cache", "redis\\+cluster:// is not supported"),
+        ("redis://cache?socket_timeout=5", "unknown option socket_timeout; expected db, password, username"),
+        ("redis://cache?ssl_ca_certs=/ca.pem", "unknown option ssl_ca_certs"),
+        (
+            "rediss://cache?ssl_ca_cert=/ca.pem",
+            "unknown option ssl_ca_cert; expected db, password, ssl_ca_certs",
+        ),
+        ("redis://cache/sessions", "expected a database number, found 'sessions'"),
+        ("redis://cache?db=x", "Invalid value for 'db'"),
+        ("redis://cache:port", "Port could not be cast"),
+        ("unix://", "expected a path, such as unix:///run/redis.sock"),
+    ],
+)
+def test_a_faulty_url_is_refused_by_name(url: str, fault: str) -> None:
+    with pytest.raises(StoreUnavailable, match=fault):
+        connect(url, timeout=0.05)
+
+
+def test_no_secret_is_said() -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        connect("redis://me:hunter2@cache?password=hunter3&retries=5", timeout=0.05)
+
+    assert "hunter" not in str(caught.value)
+
+
+async def test_a_new_connection_needs_no_handshake(server: Valkey) -> None:
+    client = connect(server.url, timeout=1.0)
+    await client.execute_command("PING")
+    await client.aclose()
+
+    assert [server.calls(command) for command in ("hello", "client|setinfo", "ping")] == [0, 0, 1]
+
+
+async def test_a_unix_socket_is_reached() -> None:
+    with running_valkey(unix=True) as server:
+        client = connect(server.url, timeout=1.0)
+
+        assert await client.mget(["a"]) == [None]
+        await client.aclose()
+
+
+async def test_connections_are_bounded_and_waited_for(server: Valkey) -> None:
+    client = connect(server.url, timeout=1.0, max_connections=2)
+    ids = await asyncio.gather(*(client.execute_command("CLIENT", "ID") for _ in range(50)))
+    await client.aclose()
+
+    assert len(set(ids)) == 2
