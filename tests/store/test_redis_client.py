@@ -99,3 +99,24 @@ async def test_connections_are_bounded_and_waited_for(server: Valkey) -> None:
     await client.aclose()
 
     assert len(set(ids)) == 2
+
+
+async def test_a_name_is_resolved_again_for_every_connection(
+    server: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    asked: list[str] = []
+    resolve = loop.getaddrinfo
+
+    async def noting(host: str, *args: Any, **kwargs: Any) -> Any:
+        asked.append(host)
+        return await resolve(host, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "getaddrinfo", noting)
+    client = connect(f"redis://localhost:{server.port}", timeout=5.0)
+    for _ in range(3):
+        await client.mget(["a"])
+        await client.connection_pool.disconnect()
+    await client.aclose()
+
+    assert asked == ["localhost"] * 3
