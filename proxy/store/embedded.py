@@ -39,7 +39,10 @@ if sys.platform == "linux":
         sys.exit("prctl failed")
 if os.getppid() != parent:
     sys.exit("the parent is gone")
-os.execv(server, [server, *sys.argv[3:]])
+try:
+    os.execv(server, [server, *sys.argv[3:]])
+except OSError as error:
+    sys.exit(f"{server}: {error.strerror}")
 """
 """Asks the kernel to kill the server when its parent ends, however it ends, and becomes the server.
 
@@ -136,11 +139,14 @@ class EmbeddedServer:
         deadline = monotonic() + START_SECONDS
         while not _answers(self._socket_path):
             if not self.is_running:
-                log = self._log_path.read_text(errors="replace").strip()
-                raise StoreUnavailable(f"l2.url embedded: the server ended: {log}")
+                raise StoreUnavailable(f"l2.url embedded: the server ended: {self._last_words()}")
             if monotonic() > deadline:
                 raise StoreUnavailable(f"l2.url embedded: the server did not answer in {START_SECONDS:g} s")
             await asyncio.sleep(_POLL_SECONDS)
+
+    def _last_words(self) -> str:
+        lines = self._log_path.read_text(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line), "it said nothing")
 
 
 def find_server() -> Path:
