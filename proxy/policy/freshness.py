@@ -1,0 +1,130 @@
+"""How long a response stays fresh and how old it already is (RFC 9111 §4.2), and the spread of both.
+
+Who gives the lifetime: the origin, unless the route does not respect it; then the route, by `negative` for
+the statuses listed there and else by `ttl`; then the heuristic. All quantities are seconds.
+"""
+
+from __future__ import annotations
+
+from math import floor
+from typing import NamedTuple
+
+from proxy.config.schema import RoutePolicy
+from proxy.model import Fields, LifetimeSource, ResponseHead
+from proxy.policy.cache_directives import MOST_SECONDS, delta_seconds
+from proxy.policy.dates import http_date
+from proxy.policy.directives import ResponseDirectives
+
+HEURISTIC_STATUSES = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
+"""May be given a lifetime that nobody stated (RFC 9110 §15.1)."""
+
+_HEURISTIC_SHARE = 0.1
+_HEURISTIC_SECONDS = 86_400.0
+_FIRST_CLIENT_ERROR = 400
+_OF_THE_ROUTE = frozenset({LifetimeSource.ROUTE, LifetimeSource.NEGATIVE})
+
+
+class Lifetime(NamedTuple):
+    """A freshness lifetime, and who gave it."""
+
+    seconds: float
+    source: LifetimeSource
+
+
+def lifetime(
+    head: ResponseHead, directives: ResponseDirectives, policy: RoutePolicy, *, received_at: float
+) -> Lifetime | None:
+    """The lifetime of a response; None: nobody gives it one, and no heuristic may."""
+    by_route = _by_route(head.status, directives, policy)
+    if by_route is not None and not policy.respect_origin:
+        return by_route
+    stated = _stated(head.fields, directives, received_at)
+    if stated is not None:
+        return Lifetime(stated, LifetimeSource.ORIGIN)
+    if by_route is not None:
+        return by_route
+    assumed = _assumed(head, directives, received_at)
+    return None if assumed is None else Lifetime(assumed, LifetimeSource.HEURISTIC)
+
+
+def may_be_assumed(status: int, directives: ResponseDirectives) -> bool:
+    """May a response of this status be given a lifetime that nobody stated (RFC 9111 §4.2.2)?"""
+    return status in HEURISTIC_STATUSES or directives.public
+
+
+def _by_route(status: int, directives: ResponseDirectives, policy: RoutePolicy) -> Lifetime | None:
+    remembered = policy.negative.statuses.get(status, policy.negative.errors.get(status))
+    if remembered is not None:
+        return Lifetime(remembered, LifetimeSource.NEGATIVE)
+    # `ttl` is for good answers: absences and failures are remembered only as `negative` says.
+    if policy.ttl is None or status >= _FIRST_CLIENT_ERROR or not may_be_assumed(status, directives):
+        return None
+    return Lifetime(policy.ttl, LifetimeSource.ROUTE)
+
+
+def _stated(fields: Fields, directives: ResponseDirectives, received_at: float) -> float | None:
+    """What the origin says (RFC 9111 §4.2.1): s-maxage, then max-age, then Expires less Date."""
+    if directives.s_maxage is not None:
+        return directives.s_maxage
+    if directives.max_age is not None:
+        return directives.max_age
+    if directives.is_targeted:
+        return None
+    lifetimes = [_until(value, fields, received_at) for value in fields.values(b"expires")]
+    return min(lifetimes, default=None)
+
+
+def _until(expires: bytes, fields: Fields, received_at: float) -> float:
+    expires_at = http_date(expires, now=received_at)
+    if expires_at is None:
+        return 0.0  # RFC 9111 §5.3: an invalid date, `0` above all, is in the past
+    return min(max(0.0, expires_at - _date(fields, received_at)), MOST_SECONDS)
+
+
+def _date(fields: Fields, received_at: float) -> float:
+    """When the response was made; when we received it, if it does not say so."""
+    date = http_date(fields.first(b"date") or b"", now=received_at)
+    return received_at if date is None else date
+
+
+def _assumed(head: ResponseHead, directives: ResponseDirectives, received_at: float) -> float | None:
+    """A tenth of the time since the last change, at most a day (RFC 9111 §4.2.2)."""
+    modified_at = http_date(head.fields.first(b"last-modified") or b"", now=received_at)
+    if modified_at is None or not may_be_assumed(head.status, directives):
+        return None
+    unchanged_seconds = _date(head.fields, received_at) - modified_at
+    return min(max(0.0, unchanged_seconds) * _HEURISTIC_SHARE, _HEURISTIC_SECONDS)
+
+
+def initial_age(fields: Fields, *, requested_at: float, received_at: float) -> float:
+    """The corrected initial age (RFC 9111 §4.2.3)."""
+    # Date has whole seconds: with a fraction left in, an answer made just now would count as old.
+    apparent_age = max(0.0, floor(received_at) - _date(fields, received_at))
+    response_delay = max(0.0, received_at - requested_at)
+    return max(apparent_age, _age_value(fields) + response_delay)
+
+
+def _age_value(fields: Fields) -> int:
+    """The first member of Age without parameters; 0 if that is no number (RFC 9111 §5.1)."""
+    first = (fields.first(b"age") or b"").partition(b",")[0].partition(b";")[0]
+    return delta_seconds(first.strip(b" \t")) or 0
+
+
+def spread(given: Lifetime, *, share: float, roll: float) -> Lifetime:
+    """The lifetime as it is stored. What the route gives varies by up to `share`, up or down.
+
+    Entries stored together then do not expire together; `roll` is uniform in [0, 1).
+    """
+    if given.source not in _OF_THE_ROUTE:
+        return given
+    return given._replace(seconds=given.seconds * (1 + share * (2 * roll - 1)))
+
+
+def refresh_age(given: Lifetime, *, share: float, roll: float) -> float | None:
+    """The age at which an entry is refreshed although it is fresh, up to `share` before its end.
+
+    Only where the origin or a heuristic set the end, which therefore stays. None: not before it is stale.
+    """
+    if given.source in _OF_THE_ROUTE or given.seconds <= 0 or share <= 0:
+        return None
+    return given.seconds * (1 - share * roll)
