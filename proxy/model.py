@@ -421,6 +421,7 @@ class Reason(Enum):
     INVALIDATED = "invalidated"
     UNSYNCED = "unsynced"
     TOO_MANY_TAGS = "too-many-tags"
+    OTHER_REPRESENTATION = "other-representation"
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,9 @@ class Log(Protocol):
     def judge(self, entry: StoredResponse, *, began_at: float | None = None) -> Validity:
         """The rule for any entry, now (R4, R15); `began_at` for our own fetch, monotonic."""
 
-    def is_current(self, capture: Capture) -> bool:
-        """Nothing was applied since the capture and the log is in step (R9)."""
+    @property
+    def is_synced(self) -> bool:
+        """The log was read in time; False: what is served may be older than a purge elsewhere (R15)."""
 
     async def append(self, selectors: Sequence[Selector], *, soft: bool) -> object:
         """Apply here at once, then publish to every replica."""

@@ -1,0 +1,180 @@
+"""Answers made of what is at hand: a stored response, the origin's own, or a problem of ours.
+
+No waiting and no decisions about reuse: those are made before. Here it is only said in HTTP.
+"""
+
+from __future__ import annotations
+
+from proxy.engine.coalescing import Failed, Streaming
+from proxy.model import (
+    Answer,
+    CacheStatus,
+    Forward,
+    OriginFailure,
+    OriginResponse,
+    Outcome,
+    Reason,
+    Request,
+    ResponseHead,
+    StoredResponse,
+)
+from proxy.policy.failures import origin_problem, problem
+from proxy.policy.preconditions import is_hit_not_modified, is_not_modified, not_modified_lines
+from proxy.policy.ranges import Portion, Slice, partial_lines, select_range, unsatisfied_line
+from proxy.policy.tags import for_clients
+
+_BYPASSES = frozenset({Reason.COOKIE, Reason.AUTHORIZATION})
+"""Reasons that keep a request out of the cache for its own sake, though it was found out only afterwards."""
+
+
+def from_stored(
+    request: Request,
+    stored: StoredResponse,
+    status: CacheStatus,
+    outcome: Outcome,
+    *,
+    now: float,
+    route: str,
+    lines: bytes | None = None,
+) -> Answer:
+    """The stored response for this request: whole, a range of it, or 304 (RFC 9111 §4.3.2).
+
+    `lines` stand in for the stored ones where the client gets the origin's own head.
+    """
+    given = stored.lines if lines is None else lines
+    answer = Answer(
+        stored.status,
+        stored.reason,
+        given,
+        stored.body,
+        outcome,
+        status,
+        length=len(stored.body),
+        age=_age(stored, status, now),
+        route=route,
+    )
+    if is_hit_not_modified(request, stored):
+        return _not_modified(answer)
+    if b"range" in request.fields:
+        return _part(answer, select_range(request, stored))
+    return answer
+
+
+def _age(stored: StoredResponse, status: CacheStatus, now: float) -> int | None:
+    """Age says that an answer was stored (RFC 9111 §5.1); a fresh one passes on what the origin's caches said."""
+    age = int(stored.age(now))
+    is_new = status.forward is not None and status.forward_status != 304 and not status.collapsed
+    return None if is_new and not stored.initial_age and not status.detail else age
+
+
+def _not_modified(answer: Answer) -> Answer:
+    answer.status, answer.reason = 304, b"Not Modified"
+    answer.lines = not_modified_lines(answer.lines)
+    answer.body, answer.length = b"", None
+    return answer
+
+
+def _part(answer: Answer, portion: Slice | Portion) -> Answer:
+    body = answer.body
+    if portion is Portion.WHOLE or not isinstance(body, bytes):
+        return answer
+    length = len(body)
+    if isinstance(portion, Slice):
+        answer.status, answer.reason = 206, b"Partial Content"
+        answer.lines = partial_lines(answer.lines, portion, length)
+        answer.body = body[portion.start : portion.end]
+    else:
+        answer.status, answer.reason = 416, b"Range Not Satisfiable"
+        answer.extra = unsatisfied_line(length)
+        answer.body = b""
+    answer.length = len(answer.body)
+    return answer
+
+
+def streaming(
+    request: Request, opening: Streaming, status: CacheStatus, outcome: Outcome, *, route: str
+) -> Answer:
+    """For the leader of a fetch: the origin's head, and the body as it comes in."""
+    answer = _from_head(opening.head, outcome, status, route)
+    answer.body, answer.length = opening.body, opening.body.length
+    if _is_known_to_client(request, opening.head):
+        # The fill goes on without a reader.
+        opening.body.abandon()
+        return _not_modified(answer)
+    return answer
+
+
+def passed(response: OriginResponse, status: CacheStatus, outcome: Outcome, *, route: str) -> Answer:
+    """The origin's own response, not stored."""
+    answer = _from_head(response.head, outcome, status, route)
+    answer.body, answer.length = response.body, response.body.length
+    answer.tunnel = response.tunnel
+    return answer
+
+
+def _from_head(head: ResponseHead, outcome: Outcome, status: CacheStatus, route: str) -> Answer:
+    return Answer(head.status, head.reason, client_lines(head), b"", outcome, status, route=route)
+
+
+def client_lines(head: ResponseHead) -> bytes:
+    """The origin's fields as its client gets them: without those for purging, and Age is ours to say."""
+    return for_clients(head.fields).encode()
+
+
+def _is_known_to_client(request: Request, head: ResponseHead) -> bool:
+    if not 200 <= head.status < 300:
+        return False
+    fields = head.fields
+    return is_not_modified(request, etag=fields.first(b"etag"), last_modified=fields.first(b"last-modified"))
+
+
+def why_not_stored(forward: Forward, status: int, reason: Reason) -> CacheStatus:
+    """The Cache-Status of a response that was asked for and could not be stored."""
+    if reason in _BYPASSES:
+        forward = Forward.BYPASS
+    return CacheStatus(forward=forward, forward_status=status, detail=reason.value)
+
+
+def failed(ending: Failed, forward: Forward, *, now: float, route: str, collapsed: bool = False) -> Answer:
+    """502, 503, 504 as problem+json; for followers also what the origin said to the one who asked."""
+    if ending.failure is not None:
+        return failure(ending.failure, forward, now=now, route=route, collapsed=collapsed)
+    detail = f"The origin answered {ending.status} to the request that this one waited for."
+    return _problem(
+        ending.status,
+        detail,
+        CacheStatus(forward=forward, forward_status=ending.status, collapsed=collapsed),
+        now=now,
+        route=route,
+    )
+
+
+def failure(
+    failure: OriginFailure, forward: Forward, *, now: float, route: str, collapsed: bool = False
+) -> Answer:
+    """The origin failed and nothing may stand in."""
+    lines, body = origin_problem(failure, now=now)
+    status = CacheStatus(forward=forward, collapsed=collapsed, detail=failure.kind.word)
+    return Answer(
+        failure.kind.status,
+        b"",
+        lines,
+        body,
+        Outcome.ERROR,
+        status,
+        length=len(body),
+        route=route,
+        failure=failure,
+    )
+
+
+def refused(status: int, detail: str, *, now: float, route: str, word: str, extra: bytes = b"") -> Answer:
+    """A request that the cache itself cannot satisfy: 504 for only-if-cached, 503 when shedding."""
+    answer = _problem(status, detail, CacheStatus(detail=word), now=now, route=route)
+    answer.extra = extra
+    return answer
+
+
+def _problem(code: int, detail: str, status: CacheStatus, *, now: float, route: str) -> Answer:
+    lines, body = problem(code, detail, now=now)
+    return Answer(code, b"", lines, body, Outcome.ERROR, status, length=len(body), route=route)

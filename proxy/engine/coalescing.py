@@ -1,0 +1,181 @@
+"""One fetch per key in this process; those who ask meanwhile share its outcome.
+
+A flight belongs to no client: its task runs to the end whoever hangs up. Its leader may read the body
+along; followers get the finished entry, and `request_flow.py` decides for each whether it may have it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from proxy.engine.spool import SpoolReader
+from proxy.model import (
+    Capture,
+    FailureKind,
+    Fields,
+    OriginFailure,
+    OriginResponse,
+    Reason,
+    ResponseHead,
+    StoredResponse,
+)
+from proxy.observe.tasks import spawn
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """For the leader only: the response will be stored, its body arrives now."""
+
+    head: ResponseHead
+    body: SpoolReader
+
+
+@dataclass(frozen=True, slots=True)
+class Uncacheable:
+    """For the leader only: the response itself, unread. Followers are released at this moment."""
+
+    response: OriginResponse
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The whole response as an entry. `head` is the origin's own, for the one who asked."""
+
+    stored: StoredResponse
+    head: ResponseHead
+    is_kept: bool
+    """A store has it; False when an invalidation overtook the fetch."""
+    is_validated: bool = False
+    """The origin said 304: the stored response was refreshed."""
+    vary: tuple[bytes, ...] = ()
+    """Request fields in which a follower must agree with the one who asked (RFC 9111 §4.1)."""
+    asked: Fields = field(default_factory=Fields)
+    """The fields of the request that asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Nothing to share: each asks for itself."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The origin failed: unreachable, broken off, or an error status (then `failure` is None)."""
+
+    status: int
+    failure: OriginFailure | None = None
+
+
+Ending = Fetched | Released | Failed
+Opening = Streaming | Uncacheable | Ending
+
+
+class Flight:
+    """One fetch under way and those who wait for it."""
+
+    __slots__ = ("_ended", "_opened", "capture", "has_leader", "key")
+
+    def __init__(self, key: bytes, capture: Capture, *, has_leader: bool = True) -> None:
+        loop = asyncio.get_running_loop()
+        self.key = key
+        self.capture = capture
+        self.has_leader = has_leader
+        """A client waits for the response's head; False for a background refresh."""
+        self._opened: asyncio.Future[Opening] = loop.create_future()
+        self._ended: asyncio.Future[Ending] = loop.create_future()
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended.done() else "opened" if self._opened.done() else "asking"
+        return f"<Flight {self.key.hex()} {state}>"
+
+    def open(self, opening: Streaming | Uncacheable) -> bool:
+        """The head is here and the leader may go on; False when there is no leader to take it."""
+        if not self.has_leader or self._opened.done():
+            return False
+        self._opened.set_result(opening)
+        return True
+
+    def end(self, ending: Ending) -> None:
+        """The outcome for everybody; later calls change nothing."""
+        if not self._ended.done():
+            self._ended.set_result(ending)
+        if not self._opened.done():
+            self._opened.set_result(ending)
+
+    async def opening(self) -> Opening:
+        """For the leader: the head, or the end where that is all there is.
+
+        Needs no deadline of its own: every wait of the fetch has one.
+        """
+        try:
+            return await asyncio.shield(self._opened)
+        except asyncio.CancelledError:
+            self._leave()
+            raise
+
+    async def ending(self) -> Ending:
+        """For followers: the outcome. Bounded as `opening` is."""
+        return await asyncio.shield(self._ended)
+
+    @property
+    def is_ended(self) -> bool:
+        """The outcome is known: whoever asks now finds it in a store or fetches anew."""
+        return self._ended.done()
+
+    def _leave(self) -> None:
+        self.has_leader = False
+        if not self._opened.done():
+            return
+        match self._opened.result():
+            case Streaming(body=body):
+                body.abandon()
+            case Uncacheable(response=response):
+                response.body.abandon()
+            case _:
+                pass
+
+
+class Flights:
+    """The flights under way, by key."""
+
+    def __init__(self) -> None:
+        self._flights: dict[bytes, Flight] = {}
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def get(self, key: bytes) -> Flight | None:
+        """The flight to join; None when there is none."""
+        flight = self._flights.get(key)
+        return None if flight is None or flight.is_ended else flight
+
+    def start(
+        self,
+        key: bytes,
+        capture: Capture,
+        fetch: Callable[[Flight], Awaitable[Ending]],
+        *,
+        is_shared: bool = True,
+        has_leader: bool = True,
+    ) -> Flight:
+        """Start a fetch in a task of its own; with `is_shared`, others may join until it ends."""
+        flight = Flight(key, capture, has_leader=has_leader)
+        if is_shared:
+            self._flights[key] = flight
+        spawn(f"fetch {key.hex()}", self._run(flight, fetch))
+        return flight
+
+    async def _run(self, flight: Flight, fetch: Callable[[Flight], Awaitable[Ending]]) -> None:
+        ending: Ending = Failed(503, OriginFailure(FailureKind.CLOSED, "the fetch was ended"))
+        try:
+            ending = await fetch(flight)
+        finally:
+            # Also after a crash or a cancellation: waiters are never left behind.
+            if self._flights.get(flight.key) is flight:
+                del self._flights[flight.key]
+            flight.end(ending)

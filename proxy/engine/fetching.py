@@ -1,0 +1,234 @@
+"""One fetch from beginning to end: ask the origin, decide about its answer, collect the body, store.
+
+Runs in a flight's own task. Sees one client at most (the leader, who may read along) and depends on none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from proxy.engine.coalescing import Ending, Failed, Fetched, Flight, Released, Streaming, Uncacheable
+from proxy.engine.keeping import Keeper
+from proxy.engine.lookup import Lookup
+from proxy.engine.protocols import Log, Origin
+from proxy.engine.spool import Spool, SpoolBudget
+from proxy.model import (
+    BodyBroken,
+    FailureKind,
+    OriginFailure,
+    OriginResponse,
+    Reason,
+    Request,
+    StoredResponse,
+    Validity,
+)
+from proxy.observe.metrics import Metrics
+from proxy.policy.failures import is_error_status
+from proxy.policy.reuse import may_answer_error
+from proxy.policy.storing import StorePlan, plan, stored
+from proxy.policy.tags import for_clients
+from proxy.policy.validation import conditional_lines, refreshed, updated_head, without_conditions
+
+WHOLE_BYTES = 64 * 1024
+"""A body stated to be at most this long is collected before its first byte is sent: if the origin breaks
+off, the client still gets a stale answer or a clean 502 instead of an aborted connection."""
+
+
+class Fetcher:
+    """Asks the origin on behalf of a flight and turns what comes back into the flight's ending."""
+
+    def __init__(
+        self,
+        *,
+        origin: Origin,
+        keeper: Keeper,
+        log: Log,
+        metrics: Metrics,
+        budget: SpoolBudget,
+        max_entry_bytes: int,
+        profile: str,
+        clock: Callable[[], float],
+        dice: Callable[[], float],
+    ) -> None:
+        self._origin = origin
+        self._keeper = keeper
+        self._log = log
+        self._metrics = metrics
+        self._budget = budget
+        self._max_entry_bytes = max_entry_bytes
+        self._profile = profile
+        self._clock = clock
+        self._dice = dice
+
+    async def fetch(self, flight: Flight, lookup: Lookup) -> Ending:
+        """Fetch what the lookup asks for, validating its base if it has one; every wait has a deadline."""
+        return await self._ask(flight, lookup, lookup.base)
+
+    async def _ask(self, flight: Flight, lookup: Lookup, base: StoredResponse | None) -> Ending:
+        request = _origin_request(lookup, base, has_leader=flight.has_leader)
+        response = await self._origin.fetch(request, route=lookup.match.route.name)
+        if isinstance(response, OriginFailure):
+            return Failed(response.kind.status, response)
+        is_settled = False
+        try:
+            ending = await self._received(flight, lookup, base, response)
+            is_settled = True
+        finally:
+            if not is_settled:
+                response.body.abandon()
+        return ending
+
+    async def _received(
+        self, flight: Flight, lookup: Lookup, base: StoredResponse | None, response: OriginResponse
+    ) -> Ending:
+        status = response.head.status
+        if status == 304:
+            return await self._not_modified(flight, lookup, base, response)
+        if is_error_status(status) and self._has_stand_in(lookup, base):
+            response.body.abandon()
+            return Failed(status)
+        planned = plan(
+            lookup.request,
+            response.head,
+            response.framing,
+            lookup.match,
+            requested_at=response.requested_at,
+            received_at=response.received_at,
+            roll=self._dice(),
+            profile=self._profile,
+        )
+        if isinstance(planned, Reason):
+            return self._uncacheable(flight, lookup, response, planned)
+        length = response.body.length
+        if length is not None and length > self._max_body(lookup):
+            return self._uncacheable(flight, lookup, response, Reason.TOO_LARGE)
+        return await self._collect(flight, lookup, response, planned)
+
+    def _has_stand_in(self, lookup: Lookup, base: StoredResponse | None) -> bool:
+        if base is None:
+            return False
+        validity = self._log.judge(base)
+        return may_answer_error(base, validity, lookup.request, lookup.policy, now=self._clock())
+
+    def _max_body(self, lookup: Lookup) -> int:
+        return lookup.policy.max_body or self._max_entry_bytes
+
+    def _uncacheable(
+        self, flight: Flight, lookup: Lookup, response: OriginResponse, reason: Reason
+    ) -> Ending:
+        self._metrics.not_stored.add(lookup.match.route.name, reason.value)
+        if not flight.open(Uncacheable(response, reason)):
+            response.body.abandon()
+        if is_error_status(response.head.status):
+            # Followers of a failing leader share the failure: they must not all try in turn.
+            return Failed(response.head.status)
+        return Released(reason)
+
+    async def _not_modified(
+        self, flight: Flight, lookup: Lookup, base: StoredResponse | None, response: OriginResponse
+    ) -> Ending:
+        response.body.abandon()
+        if base is None:
+            failure = OriginFailure(FailureKind.INVALID_HEAD, "304 to a request without conditions")
+            return Failed(failure.kind.status, failure)
+        validated = refreshed(
+            base,
+            response.head,
+            lookup.request,
+            lookup.match,
+            born=flight.capture.born,
+            requested_at=response.requested_at,
+            received_at=response.received_at,
+            roll=self._dice(),
+            profile=self._profile,
+        )
+        if validated is Reason.OTHER_REPRESENTATION:
+            return await self._ask(flight, lookup, None)
+        if isinstance(validated, Reason):
+            self._metrics.not_stored.add(lookup.match.route.name, validated.value)
+            head = updated_head(base, response.head)
+            entry = replace(base, lines=for_clients(head.fields).encode(), received_at=response.received_at)
+            return Fetched(entry, head, is_kept=False, is_validated=True)
+        return self._finish(flight, lookup, validated, response, vary=(), is_validated=True)
+
+    async def _collect(
+        self, flight: Flight, lookup: Lookup, response: OriginResponse, planned: StorePlan
+    ) -> Ending:
+        length = response.body.length
+        spool = Spool(length=length, max_bytes=self._max_body(lookup), budget=self._budget)
+        if length is None or length > WHOLE_BYTES:
+            _open_stream(flight, response, spool)
+        try:
+            while piece := await response.body.read():
+                if not spool.try_add(piece):
+                    return await self._pipe(flight, lookup, response, spool, piece)
+            body = spool.complete()
+        except BodyBroken as broken:
+            spool.fail(broken.failure)
+            return Failed(broken.failure.kind.status, broken.failure)
+        finally:
+            spool.release()
+        fetch_seconds = max(0.0, self._clock() - response.requested_at)
+        entry = stored(planned, body, lookup.key, born=flight.capture.born, fetch_seconds=fetch_seconds)
+        return self._finish(flight, lookup, entry, response, vary=planned.vary)
+
+    async def _pipe(
+        self, flight: Flight, lookup: Lookup, response: OriginResponse, spool: Spool, piece: bytes
+    ) -> Ending:
+        """The body is too large to keep: release the followers, stream the rest to the leader."""
+        if not spool.has_reader:
+            _open_stream(flight, response, spool)
+        spool.become_pipe()
+        spool.release()
+        released = Released(Reason.TOO_LARGE)
+        self._metrics.not_stored.add(lookup.match.route.name, Reason.TOO_LARGE.value)
+        flight.end(released)
+        while piece:
+            if not await spool.push(piece):
+                response.body.abandon()
+                break
+            piece = await response.body.read()
+        spool.end_pipe()
+        return released
+
+    def _finish(
+        self,
+        flight: Flight,
+        lookup: Lookup,
+        entry: StoredResponse,
+        response: OriginResponse,
+        *,
+        vary: tuple[bytes, ...],
+        is_validated: bool = False,
+    ) -> Fetched:
+        """Decide again at the store (invalidation R8), in the step that stores."""
+        began_at = flight.capture.began_at
+        is_kept = self._log.judge(entry, began_at=began_at) is not Validity.DEAD
+        if is_kept:
+            self._keeper.keep(lookup, entry, vary, began_at=began_at)
+        else:
+            self._metrics.not_stored.add(lookup.match.route.name, Reason.INVALIDATED.value)
+        # A 304 says nothing of variants: followers must agree in what the entry is known to vary by.
+        names = vary or (lookup.record.names if lookup.record else ())
+        return Fetched(entry, response.head, is_kept, is_validated, names, lookup.request.fields)
+
+
+def _open_stream(flight: Flight, response: OriginResponse, spool: Spool) -> None:
+    reader = spool.reader()
+    if not flight.open(Streaming(response.head, reader)):
+        reader.abandon()
+
+
+def _origin_request(lookup: Lookup, base: StoredResponse | None, *, has_leader: bool) -> Request:
+    """The request that fills the cache: whole (no conditions of the client's), ours where we validate."""
+    request = lookup.request
+    fields = without_conditions(request.fields)
+    if base is not None:
+        fields = fields.plus(conditional_lines(base))
+    return replace(
+        request,
+        target=lookup.key.forward_target,
+        fields=fields,
+        on_interim=request.on_interim if has_leader else None,
+    )

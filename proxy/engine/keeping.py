@@ -1,0 +1,55 @@
+"""Puts a finished response where look-ups find it: under its key, or a variant's beside a Vary record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from proxy.engine.lookup import Lookup
+from proxy.engine.protocols import Tiers
+from proxy.model import StoredResponse, VaryRecord
+from proxy.policy.cache_key import variant_key
+
+
+class Keeper:
+    """Writes entries into the tiers and keeps the Vary records (RFC 9111 §4.1) true and bounded."""
+
+    def __init__(self, tiers: Tiers, *, secret: bytes, clock: Callable[[], float]) -> None:
+        self._tiers = tiers
+        self._secret = secret
+        self._clock = clock
+
+    def keep(
+        self, lookup: Lookup, stored: StoredResponse, vary: tuple[bytes, ...], *, began_at: float
+    ) -> None:
+        """Store the response for this request's key, or for its variant."""
+        now = self._clock()
+        record = self._current_record(lookup, now)
+        # Names only ever join a live record: an answer without Vary (an error, say) must not
+        # replace all variants, and two variants that name different fields must not take turns.
+        names = tuple(sorted({*vary, *(record.names if record else ())}))
+        idle = lookup.policy.idle
+        if not names:
+            self._tiers.keep(lookup.key.digest, stored, now, idle=idle, began_at=began_at)
+            return
+        key = variant_key(lookup.key.digest, names, lookup.request.fields, secret=self._secret)
+        self._tiers.keep(key, stored, now, idle=idle, began_at=began_at)
+        updated = self._with_variant(record, names, key, stored.expires_at, lookup.policy.max_variants)
+        if updated != record:
+            self._tiers.keep(lookup.key.digest, updated, now, idle=None, began_at=began_at)
+
+    def _current_record(self, lookup: Lookup, now: float) -> VaryRecord | None:
+        held = self._tiers.peek(lookup.key.digest, now)
+        if held is not None and isinstance(held.entry, VaryRecord):
+            return held.entry
+        return lookup.record
+
+    def _with_variant(
+        self, record: VaryRecord | None, names: tuple[bytes, ...], key: bytes, expires_at: float, limit: int
+    ) -> VaryRecord:
+        known = record.variants if record is not None and record.names == names else ()
+        variants = known if key in known else (*known, key)
+        for crowded_out in variants[:-limit]:
+            self._tiers.drop(crowded_out, cause="size")
+        if record is not None:
+            expires_at = max(expires_at, record.expires_at)
+        return VaryRecord(names, variants[-limit:], expires_at)

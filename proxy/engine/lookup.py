@@ -1,0 +1,67 @@
+"""One cacheable request on its way through the tiers, and what was found so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from proxy.config.policy import RoutePolicy
+from proxy.model import Forward, Reason, Request, StoredResponse, VaryRecord
+from proxy.policy.bypass import authorization_is_covered, cookies_are_covered
+from proxy.policy.cache_key import CacheKey
+from proxy.policy.directives import RequestDirectives
+from proxy.policy.routes import RouteMatch
+
+
+@dataclass(slots=True)
+class Lookup:
+    """What a request asks for (fixed) and what the tiers said (filled in on the way)."""
+
+    request: Request
+    match: RouteMatch
+    directives: RequestDirectives
+    key: CacheKey
+    entry_key: bytes = field(init=False)
+    """Where the response is, or would be: the primary key, or a variant key once a Vary record is known."""
+    record: VaryRecord | None = None
+    base: StoredResponse | None = None
+    """The newest response that may be validated, or stand in when the origin fails."""
+    forward: Forward = Forward.URI_MISS
+    refusal: Reason | None = None
+    """A stored response exists that is not for this request (whose, the reason says)."""
+
+    def __post_init__(self) -> None:
+        self.entry_key = self.key.digest
+
+    @property
+    def policy(self) -> RoutePolicy:
+        """The policy of the request's route."""
+        return self.match.route.policy
+
+    def narrow(self, record: VaryRecord, entry_key: bytes) -> None:
+        """The primary key holds a Vary record: look under the variant's key."""
+        self.record = record
+        self.entry_key = entry_key
+        self.forward = Forward.VARY_MISS
+
+    def offer_base(self, stored: StoredResponse, forward: Forward) -> None:
+        """A response that may be validated first; of two, the newer one counts."""
+        self.forward = forward
+        if self.base is None or stored.received_at > self.base.received_at:
+            self.base = stored
+
+    def flight_key(self) -> bytes:
+        """Who may share a fetch: the same entry, and never two identities.
+
+        A request whose Authorization is not part of the key flies alone with it; one with cookies that
+        are neither keyed nor ignored does not share the fate of those without.
+        """
+        authorization = b""
+        if not authorization_is_covered(self.request, self.policy):
+            authorization = self.request.fields.combined(b"authorization") or b""
+        has_foreign_cookies = not cookies_are_covered(self.request, self.policy)
+        if not authorization and not has_foreign_cookies:
+            return self.entry_key
+        digest = blake2b(authorization, digest_size=16, key=self.entry_key)
+        digest.update(b"c" if has_foreign_cookies else b"")
+        return digest.digest()

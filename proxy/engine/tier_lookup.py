@@ -1,0 +1,34 @@
+"""Where a response is: in L1, in L2, directly under its key or under a variant's."""
+
+from __future__ import annotations
+
+from proxy.engine.lookup import Lookup
+from proxy.engine.protocols import Tiers
+from proxy.model import Held, StoredResponse, VaryRecord
+from proxy.policy.cache_key import variant_key
+
+
+def peek(tiers: Tiers, lookup: Lookup, now: float, *, secret: bytes) -> tuple[Held, StoredResponse] | None:
+    """This replica's copy; no waiting."""
+    held = tiers.peek(lookup.entry_key, now)
+    if held is not None and isinstance(held.entry, VaryRecord):
+        _narrow(lookup, held.entry, secret)
+        held = tiers.peek(lookup.entry_key, now)
+    if held is None or isinstance(held.entry, VaryRecord):
+        return None
+    return held, held.entry
+
+
+async def look_up(tiers: Tiers, lookup: Lookup, now: float, *, secret: bytes) -> StoredResponse | None:
+    """L2's copy; at most two look-ups, each batched with those of its tick."""
+    entry = await tiers.look_up(lookup.entry_key)
+    if isinstance(entry, VaryRecord):
+        tiers.back_fill(lookup.key.digest, entry, now, idle=None)
+        _narrow(lookup, entry, secret)
+        entry = await tiers.look_up(lookup.entry_key)
+    return None if isinstance(entry, VaryRecord) else entry
+
+
+def _narrow(lookup: Lookup, record: VaryRecord, secret: bytes) -> None:
+    fields = lookup.request.fields
+    lookup.narrow(record, variant_key(lookup.key.digest, record.names, fields, secret=secret))

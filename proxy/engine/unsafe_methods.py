@@ -1,0 +1,50 @@
+"""What a successful unsafe request makes untrue (RFC 9111 §4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urljoin, urlsplit
+
+from proxy.model import Request, ResponseHead
+from proxy.policy.invalidation import Selector, SelectorKind
+from proxy.policy.routes import Routes
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
+"""RFC 9110 §9.2.1, and QUERY, which is safe by its definition."""
+
+
+def invalidated_by(request: Request, head: ResponseHead, routes: Routes) -> tuple[Selector, ...]:
+    """The URIs to purge, where a route caches them: the target, and on its host Location and Content-Location."""
+    if request.method in _SAFE_METHODS or not 200 <= head.status < 400:
+        return ()
+    found = {
+        target: Selector(SelectorKind.URL, _absolute(request, target))
+        for target in _targets(request, head)
+        if routes.for_url(request.host, target) is not None
+    }
+    return tuple(found.values())
+
+
+def _targets(request: Request, head: ResponseHead) -> Iterator[bytes]:
+    yield request.target
+    own = _absolute(request, request.target)
+    for name in (b"location", b"content-location"):
+        value = head.fields.first(name)
+        named = value and _target_on_same_host(own, value.decode("latin-1"))
+        if named:
+            yield named
+
+
+def _target_on_same_host(own: str, reference: str) -> bytes | None:
+    try:
+        there, here = urlsplit(urljoin(own, reference)), urlsplit(own)
+    except ValueError:
+        return None
+    if there.netloc.lower() != here.netloc:
+        return None
+    query = f"?{there.query}" if there.query else ""
+    return f"{there.path or '/'}{query}".encode("latin-1")
+
+
+def _absolute(request: Request, target: bytes) -> str:
+    return (request.scheme + b"://" + request.host + target).decode("latin-1")
