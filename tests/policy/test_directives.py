@@ -40,6 +40,12 @@ REQUESTS = [
     ([(b"Cache-Control", b"max-stale=9")], RequestDirectives(max_stale=9)),
     ([(b"Cache-Control", b"max-stale, max-stale=9")], RequestDirectives(max_stale=9)),
     ([(b"Cache-Control", b"stale-if-error=60")], RequestDirectives(stale_if_error=60)),
+    (
+        [(b"Cache-Control", b"no-cache"), (b"Cache-Control", b"max-age=1")],
+        RequestDirectives(no_cache=True, max_age=1),
+    ),
+    ([(b"Cache-Control", b"max-age=7, " + b"x" * 54)], RequestDirectives(max_age=7)),
+    ([(b"Cache-Control", b"max-age=7, " + b"x" * 53)], RequestDirectives(max_age=7)),
 ]
 RESPONSES = [
     (b"", ResponseDirectives()),
