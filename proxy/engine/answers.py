@@ -61,10 +61,10 @@ def from_stored(
 
 
 def _age(stored: StoredResponse, status: CacheStatus, now: float) -> int | None:
-    """Age says that an answer was stored (RFC 9111 §5.1); a fresh one passes on what the origin's caches said."""
+    """Age says that an answer was stored (RFC 9111 §5.1), here or on its way to us."""
     age = int(stored.age(now))
-    is_new = status.forward is not None and status.forward_status != 304 and not status.collapsed
-    return None if is_new and not stored.initial_age and not status.detail else age
+    is_new = status.stored and status.forward_status != 304
+    return None if is_new and age == 0 else age
 
 
 def _not_modified(answer: Answer) -> Answer:

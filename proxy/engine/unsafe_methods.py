@@ -14,7 +14,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
 
 
 def invalidated_by(request: Request, head: ResponseHead, routes: Routes) -> tuple[Selector, ...]:
-    """The URIs to purge, where a route caches them: the target, and on its host Location and Content-Location."""
+    """The URIs to purge, if a route caches them: target, and on its host Location, Content-Location."""
     if request.method in _SAFE_METHODS or not 200 <= head.status < 400:
         return ()
     found = {

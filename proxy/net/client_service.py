@@ -55,9 +55,9 @@ class ClientService:
         """Every answer is its connection's last."""
         self.under_way: set[asyncio.Task[object]] = set()
         """Tasks with a request, also those whose client has left."""
+        self.with_x_cache_status = config.x_cache_status
         self._flow = flow
         self._limits = config.limits
-        self._with_x_cache_status = config.x_cache_status
         self._metrics = metrics
         self._record = record
 
@@ -128,7 +128,7 @@ class ClientService:
             answer,
             framing,
             turn.persistence(request, answer, persists=persists),
-            with_x_cache_status=self._with_x_cache_status,
+            with_x_cache_status=self.with_x_cache_status,
         )
         # A tunnel's body is the tunnel: to abandon it would be to close it.
         body = answer.body if answer.tunnel is None else b""

@@ -62,6 +62,10 @@ class Listener:
         )
         return tuple(Address(*bound.getsockname()[:2]) for bound in self._server.sockets)
 
+    def use(self, config: Config) -> None:
+        """Put what may change while running in force: whether X-Cache-Status is sent."""
+        self._service.with_x_cache_status = config.x_cache_status
+
     def drain(self) -> None:
         """Make every answer the last of its connection and close those that stay idle; go on accepting."""
         self._service.is_draining = True

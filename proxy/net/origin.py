@@ -63,16 +63,15 @@ class OriginClient:
         """`keyed`: lower-case names of request fields that cache keys hold; Connection cannot remove them."""
         self._config = config
         self._limits = limits
-        self._has_via = forwarded.via
         self._clock = clock
         self._monotonic = monotonic
         self._record = OriginRecord(metrics, slow_after=config.slow_after, clock=monotonic)
         self._patience = Patience(response=config.response_timeout, idle=config.idle_timeout)
         self._max_head = max(limits.head, SMALLEST_MAX_HEAD)
         dialer = Dialer(config)
-        self._forwarding = RequestForwarding(
-            forwarded, host=config.host, authority=dialer.authority, keyed=keyed
-        )
+        self._authority = dialer.authority
+        self._keyed = keyed
+        self.use(forwarded)
         self._admission = Admission(
             max_in_flight=config.max_in_flight, queue_size=config.queue.size, max_tunnels=limits.tunnels
         )
@@ -87,6 +86,13 @@ class OriginClient:
 
     def __repr__(self) -> str:
         return f"<OriginClient {self._config.url} {self._admission!r} {self._pool!r}>"
+
+    def use(self, forwarded: Forwarded) -> None:
+        """What requests tell the origin of their clients, from now on."""
+        self._has_via = forwarded.via
+        self._forwarding = RequestForwarding(
+            forwarded, host=self._config.host, authority=self._authority, keyed=self._keyed
+        )
 
     async def start(self) -> None:
         """Begin to keep `pool.min_idle` connections open. Works without, also with an origin that is away."""

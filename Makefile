@@ -1,0 +1,47 @@
+# The two commands: `make run` and `make test`. Everything goes into .venv, nothing needs root.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help run test lint types check-tests cover lock clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+run: $(VENV)/run.stamp ## the sidecar in front of an example shop, or of ORIGIN=http://host:port
+	@$(BIN)/sidecache demo $(if $(ORIGIN),--origin $(ORIGIN))
+
+test: lint types check-tests ## lint, types and all tests, with real Valkey servers
+
+lint: $(VENV)/test.stamp
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+
+types: $(VENV)/test.stamp
+	@$(BIN)/mypy
+
+check-tests: $(VENV)/test.stamp
+	@$(BIN)/pytest --cov=proxy/policy --cov=proxy/engine --cov-branch --cov-report=term-missing:skip-covered $(TESTS)
+
+lock: ## resolve the requirements anew (needs uv)
+	@for set in run test; do \
+	  uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --generate-hashes --python-version 3.11 \
+	    --extra embedded --group $$set --custom-compile-command "make lock" pyproject.toml -o requirements/$$set.lock; done
+	@uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --generate-hashes --python-version 3.11 \
+	  --custom-compile-command "make lock" pyproject.toml -o requirements/image.lock
+
+clean: ## forget the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/%.stamp: requirements/%.lock pyproject.toml | $(VENV)/bin/python
+	@echo "installing requirements/$*.lock"
+	@$(PIP) install --require-hashes -r requirements/$*.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@

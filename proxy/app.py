@@ -1,0 +1,361 @@
+"""Assembly: builds every object once from the configuration, starts and stops them in order.
+
+The only module that names concrete classes of all layers. Decides nothing about requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from proxy.admin.inspection import ProcessInspection
+from proxy.admin.invalidation import LogInvalidation
+from proxy.admin.lifecycle import ProcessLifecycle
+from proxy.admin.operations import Operations, admin_application
+from proxy.admin.ops import ops_application
+from proxy.admin.protocols import Configuration
+from proxy.admin.server import Port
+from proxy.config.container import l1_byte_budget, memory_limit_bytes
+from proxy.config.faults import Fault
+from proxy.config.loading import Loaded
+from proxy.config.reloading import Rejected, Reloader, Result
+from proxy.config.schema import Address, Config
+from proxy.engine.coalescing import Flights
+from proxy.engine.fetching import Fetcher
+from proxy.engine.keeping import Keeper
+from proxy.engine.marks import Marks
+from proxy.engine.refreshing import Refresher
+from proxy.engine.request_flow import RequestFlow
+from proxy.engine.spool import SpoolBudget
+from proxy.fleet.local_log import LocalLog
+from proxy.fleet.redis_log import RedisLog
+from proxy.net.listener import Listener
+from proxy.net.origin import OriginClient
+from proxy.observe import logs
+from proxy.observe.loop_lag import LoopLag
+from proxy.observe.metrics import Metrics
+from proxy.observe.recorder import Recorder
+from proxy.observe.tasks import spawn
+from proxy.policy.cache_key import derive_secret, keyed_target
+from proxy.policy.routes import Routes
+from proxy.policy.selected import Keyed
+from proxy.store.embedded import EmbeddedServer
+from proxy.store.memory import MemoryStore
+from proxy.store.redis import RedisStore
+from proxy.store.redis_client import StoreUnavailable, connect
+from proxy.store.tiered import TieredStore
+
+READY_SECONDS = 1.0
+"""How long readiness waits for the first read of the log; never longer for Redis, never for the origin."""
+SWEEP_SECONDS = 1.0
+SWEEP_ENTRIES = 1000
+"""Expired entries that nobody asks for leave at this pace at least."""
+UNCACHEABLE_SECONDS = 10.0
+FAILING_SECONDS = 1.0
+MOST_MARKS = 10_000
+EXIT_FAULTY = 2
+
+_log = structlog.get_logger("sidecache")
+
+
+def serve(loaded: Loaded, *, source: Path | None) -> int:
+    """Run the sidecar until SIGTERM or SIGINT; the exit code. `source` is watched for changes."""
+    config = loaded.config
+    logs.configure(level=config.logs.level, form=config.logs.format)
+    for warning in loaded.warnings:
+        _log.warning("configuration", warning=str(warning))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(Process(loaded, source).run())
+    except (StoreUnavailable, OSError) as error:
+        _log.error("cannot start", error=str(error))
+        return EXIT_FAULTY
+    return 0
+
+
+class Process:
+    """One running sidecar. Make it and `run` it inside the loop."""
+
+    def __init__(self, loaded: Loaded, source: Path | None) -> None:
+        self._loaded = loaded
+        self._config = loaded.config
+        self._source = source
+        self.metrics = Metrics()
+        self._embedded: EmbeddedServer | None = None
+        self._told_to_end = 0
+        self._end = asyncio.Event()
+        self._stop_now = asyncio.Event()
+
+    async def run(self) -> None:
+        """Start, serve until told to end, drain, stop. Raises StoreUnavailable and OSError."""
+        try:
+            await self._build()
+            await self._start()
+            await self._end.wait()
+            await self._drain()
+        finally:
+            await self._stop()
+
+    # Building: from the stores up to the ports.
+
+    async def _build(self) -> None:
+        config, metrics = self._config, self.metrics
+        self.recorder = Recorder(metrics, access_share=config.logs.access)
+        self._routes = Routes(config)
+        self.memory = MemoryStore(
+            metrics,
+            max_entries=config.l1.max_entries,
+            max_bytes=l1_byte_budget(config.l1.max_bytes, memory_limit_bytes()),
+            max_entry_bytes=config.l1.max_entry_bytes,
+        )
+        metrics.gauges.update(self.memory.gauges())
+        await self._build_shared_tier()
+        self._origin = OriginClient(
+            config.origin,
+            limits=config.limits,
+            forwarded=config.forwarded,
+            metrics=metrics,
+            keyed=_keyed_fields(config),
+        )
+        self._build_engine()
+        self.lifecycle = ProcessLifecycle(on_drain=self._begin_drain, on_undo=self._undo_drain)
+        self._listener = Listener(self.flow, config, metrics, self.recorder.record)
+        self._build_ports()
+        metrics.gauges["draining"] = lambda: {(): float(self.lifecycle.is_draining)}
+        self._lag = LoopLag()
+        metrics.gauges["loop_lag_seconds"] = self._lag.gauge
+
+    async def _build_shared_tier(self) -> None:
+        l2 = self._config.l2
+        url = l2.url
+        self._shared: RedisStore | None = None
+        self.log: LocalLog | RedisLog
+        if url == "off":
+            self.log = LocalLog(self._keyed(), metrics=self.metrics)
+            return
+        is_private = url == "embedded"
+        if is_private:
+            self._embedded = EmbeddedServer()
+            await self._embedded.start()
+            url = self._embedded.url
+        self._shared = RedisStore(
+            connect(url, timeout=l2.timeout), namespace=l2.namespace, timeout=l2.timeout, metrics=self.metrics
+        )
+        self.metrics.gauges.update(self._shared.gauges())
+        self.log = RedisLog(
+            connect(url, timeout=l2.timeout),
+            namespace=l2.namespace,
+            keyed=self._keyed(),
+            max_unsynced=l2.max_unsynced,
+            when_unsynced=l2.when_unsynced,
+            timeout=l2.timeout,
+            metrics=self.metrics,
+        )
+
+    def _build_engine(self) -> None:
+        config = self._config
+        tiers = TieredStore(self.memory, self._shared, on_error=config.l2.on_error)
+        secret = derive_secret(config.secret or config.l2.namespace)
+        budget = SpoolBudget(config.limits.spool)
+        flights = Flights()
+        fetcher = Fetcher(
+            origin=self._origin,
+            keeper=Keeper(tiers, secret=secret, clock=time.time),
+            log=self.log,
+            metrics=self.metrics,
+            budget=budget,
+            max_entry_bytes=config.l1.max_entry_bytes,
+            profile=config.profile,
+            clock=time.time,
+            dice=random.random,
+        )
+        refresher = Refresher(
+            flights=flights,
+            fetcher=fetcher,
+            log=self.log,
+            metrics=self.metrics,
+            failing=Marks(seconds=FAILING_SECONDS, limit=MOST_MARKS),
+            at_once=max(1, config.origin.max_in_flight // 2),
+            monotonic=time.monotonic,
+        )
+        self.flow = RequestFlow(
+            config,
+            tiers=tiers,
+            shared=tiers,
+            log=self.log,
+            origin=self._origin,
+            fetcher=fetcher,
+            flights=flights,
+            refresher=refresher,
+            uncacheable=Marks(seconds=UNCACHEABLE_SECONDS, limit=MOST_MARKS),
+            secret=secret,
+            clock=time.time,
+            monotonic=time.monotonic,
+            dice=random.random,
+        )
+        self.metrics.gauges["flights"] = lambda: {(): len(flights)}
+        self.metrics.gauges["spool_bytes"] = lambda: {(): budget.held_bytes}
+
+    def _build_ports(self) -> None:
+        self._reloader = self._reloader_of_source()
+        self._ops = Port(ops_application(self.lifecycle, self.metrics.exposition))
+        operations = Operations(
+            LogInvalidation(self.log, entries=self.memory.entries, keyed=self._keyed),
+            ProcessInspection(self.metrics, entries=self.memory.entries, config=lambda: self._config),
+            self._configuration(),
+        )
+        self._admin = Port(admin_application(operations, token=self._config.admin.token))
+
+    def _reloader_of_source(self) -> Reloader | None:
+        if self._source is None:
+            return None
+        reloader = Reloader(
+            self._source,
+            self._loaded,
+            environ=os.environ,
+            apply=self._apply,
+            counter=self.metrics.config_reloads,
+        )
+        self.metrics.gauges.update(reloader.gauges())
+        return reloader
+
+    def _configuration(self) -> Configuration:
+        return self._reloader or _FixedConfiguration(self._config)
+
+    def _keyed(self) -> Keyed:
+        """How a URL to purge becomes keys: through the code of the routes in force."""
+        routes = self._routes
+
+        def keyed(host: bytes | None, target: bytes) -> Collection[bytes]:
+            found = routes.cacheable_for_url(host, target)
+            return {keyed_target(route, target) for route in found} or {target}
+
+        return keyed
+
+    # Starting and serving.
+
+    async def _start(self) -> None:
+        if self._shared is not None:
+            await self._shared.start()
+        await self.log.start()
+        await self._origin.start()
+        bound = await self._listener.start(self._config.listen)
+        ops = await self._ops.open(self._config.ops.listen) if self._config.ops.listen else None
+        admin = await self._admin.open(self._config.admin.listen) if self._config.admin.listen else None
+        self._watch_signals()
+        self._background = [spawn("loop lag", self._lag.run()), spawn("L1 sweep", self._sweep())]
+        if self._reloader is not None:
+            self._background.append(spawn("reloader", self._reloader.run()))
+        await self.log.first_read(READY_SECONDS)
+        self.lifecycle.started()
+        _log.info("ready", listen=_text(*bound), ops=_text(ops), admin=_text(admin))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.memory.sweep(time.time(), SWEEP_ENTRIES)
+
+    def _apply(self, config: Config) -> None:
+        """Put a reloaded configuration in force; all is built before anything is swapped."""
+        routes = Routes(config)
+        self.flow.use(config)
+        self._routes, self._config = routes, config
+        self.log.read_again(self._keyed())
+        self._listener.use(config)
+        self._origin.use(config.forwarded)
+        logs.configure(level=config.logs.level, form=config.logs.format)
+        self.recorder.sample(config.logs.access)
+
+    # Ending.
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told)
+        if self._reloader is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
+
+    def _told(self) -> None:
+        """The first time: drain and end. The second time: end now."""
+        self._told_to_end += 1
+        self._end.set()
+        if self._told_to_end > 1:
+            self._stop_now.set()
+
+    def _begin_drain(self) -> None:
+        _log.info("draining")
+        self._listener.drain()
+
+    def _undo_drain(self) -> None:
+        _log.info("drain undone")
+        self._listener.undo_drain()
+
+    async def _drain(self) -> None:
+        self.lifecycle.end()
+        finishing = spawn("drain", self._finish_requests())
+        at_once = spawn("second signal", self._stop_now.wait())
+        # Bounded by drain.delay and drain.timeout, both inside.
+        await asyncio.wait({finishing, at_once}, return_when=asyncio.FIRST_COMPLETED)
+        finishing.cancel()
+        at_once.cancel()
+
+    async def _finish_requests(self) -> None:
+        drain = self._config.drain
+        await asyncio.sleep(drain.delay)
+        await self._listener.finish(drain.timeout)
+
+    async def _stop(self) -> None:
+        for task in getattr(self, "_background", []):
+            task.cancel()
+        for part in ("_listener", "_origin", "log", "_shared", "_ops", "_admin"):
+            await _close(getattr(self, part, None))
+        if self._embedded is not None:
+            await self._embedded.stop()
+        _log.info("ended")
+
+
+class _FixedConfiguration:
+    """The configuration of `serve --origin`: there is no file to read again."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    async def reload(self) -> Result:
+        """Always rejected."""
+        return Rejected((Fault("--origin", 0, 0, "there is no file that could be read again"),))
+
+
+async def _close(part: object) -> None:
+    match part:
+        case Listener():
+            await part.finish(0)
+        case OriginClient():
+            await part.aclose(0)
+        case RedisStore() | LocalLog() | RedisLog():
+            await part.aclose()
+        case Port():
+            await part.close()
+        case _:
+            pass
+
+
+def _text(*addresses: Address | None) -> str:
+    return ", ".join(str(address) for address in addresses if address is not None) or "off"
+
+
+def _keyed_fields(config: Config) -> frozenset[bytes]:
+    """Request fields that cache keys hold or that decide about the cache, lower case."""
+    names: set[str] = set()
+    for policy in (config.defaults, *config.routes):
+        names.update(policy.key.headers, policy.bypass_when.headers)
+        if policy.identity.kind == "header":
+            names.add(policy.identity.name)
+    return frozenset(name.lower().encode() for name in names)
