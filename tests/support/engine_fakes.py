@@ -1,0 +1,328 @@
+"""An engine with real stores and rules, in front of an origin and behind a log that the test steps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.engine.coalescing import Flights
+from proxy.engine.fetching import Fetcher
+from proxy.engine.keeping import Keeper
+from proxy.engine.lookup import Lookup
+from proxy.engine.marks import Marks
+from proxy.engine.refreshing import Refresher
+from proxy.engine.request_flow import RequestFlow
+from proxy.engine.spool import SpoolBudget
+from proxy.model import (
+    Answer,
+    BodyBroken,
+    Capture,
+    Entry,
+    FailureKind,
+    FieldLine,
+    Fields,
+    Framing,
+    Held,
+    OriginFailure,
+    OriginResponse,
+    Position,
+    Request,
+    ResponseHead,
+    StoredResponse,
+    Tunnel,
+    Validity,
+)
+from proxy.observe.metrics import Metrics
+from proxy.observe.tasks import running
+from proxy.policy.cache_key import make_key
+from proxy.policy.directives import request_directives
+from proxy.policy.invalidation import Selector
+from proxy.store.memory import MemoryStore
+from proxy.store.tiered import TieredStore
+from tests.support.clocks import SteppedClock
+from tests.support.configs import config
+from tests.support.responses import NOW, date
+from tests.support.routing import SECRET, get, routes_of
+
+REFUSED = OriginFailure(FailureKind.REFUSED)
+BROKEN = OriginFailure(FailureKind.BROKEN_BODY)
+
+Piece = bytes | OriginFailure | asyncio.Event
+
+
+class FakeBody:
+    """Pieces as they arrive: bytes, a break (a failure) or a wait (an event)."""
+
+    def __init__(self, pieces: Sequence[Piece], length: int | None = None) -> None:
+        self._pieces = deque(pieces)
+        self.length = length
+        self.is_abandoned = False
+
+    async def read(self) -> bytes:
+        """The next piece, waiting where the script says so."""
+        while self._pieces:
+            piece = self._pieces.popleft()
+            if isinstance(piece, OriginFailure):
+                raise BodyBroken(piece)
+            if isinstance(piece, bytes):
+                return piece
+            await piece.wait()
+        return b""
+
+    def abandon(self) -> None:
+        """Nobody reads on."""
+        self.is_abandoned = True
+
+
+@dataclass
+class Reply:
+    """What the origin says once; `length` of "whole" states the pieces' own."""
+
+    lines: tuple[FieldLine, ...] = ((b"Cache-Control", b"max-age=100"),)
+    pieces: Sequence[Piece] = (b"body",)
+    status: int = 200
+    length: int | str | None = "whole"
+    framing: Framing = Framing.LENGTH
+    tunnel: Tunnel | None = None
+    bodies: list[FakeBody] = field(default_factory=list)
+
+    def respond(self, now: float) -> OriginResponse:
+        """A response of this script, received at once."""
+        length = self.length
+        if length == "whole":
+            length = sum(len(piece) for piece in self.pieces if isinstance(piece, bytes))
+        assert not isinstance(length, str)
+        body = FakeBody(self.pieces, length)
+        self.bodies.append(body)
+        head = ResponseHead(self.status, Fields([(b"Date", date(now - NOW)), *self.lines]), b"")
+        return OriginResponse(head, body, self.framing, now, now, self.tunnel)
+
+
+def reply(cache_control: bytes = b"max-age=100", *lines: FieldLine, **changes: Any) -> Reply:
+    """A reply with this Cache-Control (none where it is empty)."""
+    stated = ((b"Cache-Control", cache_control),) if cache_control else ()
+    return Reply(lines=(*stated, *lines), **changes)
+
+
+class FakeOrigin:
+    """Answers by script: one reply a request, the last one for ever; `gate` holds all heads back."""
+
+    def __init__(self, clock: SteppedClock) -> None:
+        self._clock = clock
+        self._script: deque[Reply | OriginFailure | Exception] = deque([reply()])
+        self._asked = asyncio.Condition()
+        self.requests: list[Request] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    def will(self, *script: Reply | OriginFailure | Exception) -> None:
+        """Answer with these from now on."""
+        self._script = deque(script)
+
+    async def fetch(self, request: Request, *, route: str) -> OriginResponse | OriginFailure:
+        """The script's next answer, once the gate is open."""
+        del route
+        async with self._asked:
+            self.requests.append(request)
+            said = self._script.popleft() if len(self._script) > 1 else self._script[0]
+            self._asked.notify_all()
+        await self.gate.wait()
+        if isinstance(said, Exception):
+            raise said
+        return said if isinstance(said, OriginFailure) else said.respond(self._clock())
+
+    async def asked(self, times: int) -> None:
+        """Wait until so many requests were sent."""
+        async with asyncio.timeout(10), self._asked:
+            await self._asked.wait_for(lambda: len(self.requests) >= times)
+
+
+class FakeLog:
+    """An ordered log in memory: each purge has a place, and what was born before it is taken back."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._purges: list[tuple[int, bool]] = []
+        self._now = 0
+        self.is_synced = True
+        self.purged: list[tuple[tuple[Selector, ...], bool]] = []
+        self.forced: Validity | None = None
+
+    def purge(self, *, soft: bool = False) -> None:
+        """Invalidate everything that was born so far."""
+        self._now += 1
+        self._purges.append((self._now, soft))
+
+    def capture(self) -> Capture:
+        """The place of the newest purge."""
+        return Capture(Position(1, self._now, 0, 7), len(self._purges), self._monotonic())
+
+    def judge(self, entry: StoredResponse, *, began_at: float | None = None) -> Validity:
+        """Dead or stale where a purge is newer than the entry's birth."""
+        del began_at
+        if self.forced is not None:
+            return self.forced
+        born = entry.born.ms if entry.born else -1
+        newer = [soft for at, soft in self._purges if at > born]
+        if not newer:
+            return Validity.ALIVE
+        return Validity.STALE if all(newer) else Validity.DEAD
+
+    def judge_held(self, held: Held) -> Validity:
+        """The same for a copy in L1."""
+        assert isinstance(held.entry, StoredResponse)
+        return self.judge(held.entry)
+
+    async def append(self, selectors: Sequence[Selector], *, soft: bool) -> object:
+        """Remember what was asked for."""
+        self.purged.append((tuple(selectors), soft))
+        return None
+
+    def purge_soon(self, selectors: Sequence[Selector]) -> None:
+        """Remember what was asked for."""
+        self.purged.append((tuple(selectors), False))
+
+
+class FakeL2:
+    """A dict behind L1."""
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, Entry] = {}
+        self.asked: list[bytes] = []
+        self.is_open = False
+        self.on_look_up: Callable[[], None] = lambda: None
+
+    async def look_up(self, key: bytes) -> Entry | None:
+        """What was put; `on_look_up` happens meanwhile."""
+        self.asked.append(key)
+        await asyncio.sleep(0)
+        self.on_look_up()
+        return self.entries.get(key)
+
+    def put(self, key: bytes, entry: Entry) -> None:
+        """Keep it at once."""
+        self.entries[key] = entry
+
+
+class Engine:
+    """All of the engine on one route for every path; jitter is off unless the policy asks for it."""
+
+    def __init__(
+        self,
+        *,
+        l2: FakeL2 | None = None,
+        on_error: str = "open",
+        spool: int = 1_000_000,
+        max_entry_bytes: int = 500_000,
+        at_once: int = 4,
+        sections: dict[str, Any] | None = None,
+        **policy: Any,
+    ) -> None:
+        self.clock, self.monotonic = SteppedClock(NOW), SteppedClock()
+        self.roll = 0.5
+        self.metrics = Metrics()
+        self.origin = FakeOrigin(self.clock)
+        self.log = FakeLog(self.monotonic)
+        self.memory = MemoryStore(
+            self.metrics, max_entries=1000, max_bytes=10_000_000, max_entry_bytes=max_entry_bytes
+        )
+        self.l2 = l2
+        self.tiers = TieredStore(self.memory, l2, on_error=on_error)
+        self.route = {"name": "all", "match": {"path": "/**"}, "jitter": 0, **policy}
+        self.routes = routes_of(self.route)
+        self.budget = SpoolBudget(spool)
+        self.flights = Flights()
+        self.keeper = Keeper(self.tiers, secret=SECRET, clock=self.clock)
+        self.fetcher = self._fetcher(max_entry_bytes)
+        self.uncacheable = Marks(seconds=10, limit=100)
+        self.refresher = Refresher(
+            flights=self.flights,
+            fetcher=self.fetcher,
+            log=self.log,
+            metrics=self.metrics,
+            failing=Marks(seconds=1, limit=100),
+            at_once=at_once,
+            monotonic=self.monotonic,
+        )
+        self.flow = self._flow(sections or {})
+
+    def _fetcher(self, max_entry_bytes: int) -> Fetcher:
+        return Fetcher(
+            origin=self.origin,
+            keeper=self.keeper,
+            log=self.log,
+            metrics=self.metrics,
+            budget=self.budget,
+            max_entry_bytes=max_entry_bytes,
+            profile="safe",
+            clock=self.clock,
+            dice=self.dice,
+        )
+
+    def _flow(self, sections: dict[str, Any]) -> RequestFlow:
+        return RequestFlow(
+            config(routes=[self.route], **sections),
+            tiers=self.tiers,
+            shared=self.tiers,
+            log=self.log,
+            origin=self.origin,
+            fetcher=self.fetcher,
+            flights=self.flights,
+            refresher=self.refresher,
+            uncacheable=self.uncacheable,
+            secret=SECRET,
+            clock=self.clock,
+            monotonic=self.monotonic,
+            dice=self.dice,
+        )
+
+    def dice(self) -> float:
+        """The roll that the test chose."""
+        return self.roll
+
+    def step(self, seconds: float) -> None:
+        """Let time pass on both clocks."""
+        self.clock.step(seconds)
+        self.monotonic.step(seconds)
+
+    def lookup(self, request: Request) -> Lookup:
+        """The question that this request is."""
+        match = self.routes.match(request)
+        key = make_key(request, match.route, secret=SECRET)
+        return Lookup(request, match, request_directives(request.fields), key)
+
+    async def ask(self, target: bytes = b"/", *lines: FieldLine, **changes: Any) -> Answer:
+        """A GET through the engine."""
+        return await self.serve(get(target, *lines, **changes))
+
+    async def serve(self, request: Request) -> Answer:
+        """Any request through the engine, within a deadline."""
+        async with asyncio.timeout(10):
+            return await self.flow.serve(request)
+
+    async def settle(self) -> None:
+        """Wait until no task of the engine runs."""
+        async with asyncio.timeout(10):
+            while tasks := running():
+                await asyncio.wait(tasks)
+                await turns(1)
+
+
+async def turns(count: int) -> None:
+    """Let the loop go round: everybody who can go on does."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def body_of(answer: Answer) -> bytes:
+    """The whole body. Raises BodyBroken as it does."""
+    if isinstance(answer.body, bytes):
+        return answer.body
+    pieces = []
+    async with asyncio.timeout(10):
+        while piece := await answer.body.read():
+            pieces.append(piece)
+    return b"".join(pieces)
