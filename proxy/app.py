@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import secrets
 import signal
+import socket
 import time
 from collections.abc import Collection
 from pathlib import Path
 
 import structlog
 import uvloop
+from redis.asyncio import Redis
 
 from proxy.admin.inspection import ProcessInspection
 from proxy.admin.invalidation import LogInvalidation
@@ -36,6 +39,7 @@ from proxy.engine.refreshing import Refresher
 from proxy.engine.request_flow import RequestFlow
 from proxy.engine.spool import SpoolBudget
 from proxy.fleet.local_log import LocalLog
+from proxy.fleet.log_server import RedisLogServer
 from proxy.fleet.redis_log import RedisLog
 from proxy.net.listener import Listener
 from proxy.net.origin import OriginClient
@@ -61,6 +65,8 @@ SWEEP_ENTRIES = 1000
 UNCACHEABLE_SECONDS = 10.0
 FAILING_SECONDS = 1.0
 MOST_MARKS = 10_000
+LOG_TIMEOUT_SECONDS = 1.0
+"""A read of the log holds up no request, so it may take longer than a look-up in L2."""
 EXIT_FAULTY = 2
 
 _log = structlog.get_logger("sidecache")
@@ -90,6 +96,7 @@ class Process:
         self._source = source
         self.metrics = Metrics()
         self._embedded: EmbeddedServer | None = None
+        self._log_client: Redis | None = None
         self._told_to_end = 0
         self._end = asyncio.Event()
         self._stop_now = asyncio.Event()
@@ -139,7 +146,7 @@ class Process:
         self._shared: RedisStore | None = None
         self.log: LocalLog | RedisLog
         if url == "off":
-            self.log = LocalLog(self._keyed(), metrics=self.metrics)
+            self.log = LocalLog(keyed=self._keyed(), nonce=_random_bits(), metrics=self.metrics)
             return
         is_private = url == "embedded"
         if is_private:
@@ -150,14 +157,21 @@ class Process:
             connect(url, timeout=l2.timeout), namespace=l2.namespace, timeout=l2.timeout, metrics=self.metrics
         )
         self.metrics.gauges.update(self._shared.gauges())
-        self.log = RedisLog(
-            connect(url, timeout=l2.timeout),
+        self._log_client = connect(url, timeout=LOG_TIMEOUT_SECONDS)
+        server = RedisLogServer(
+            self._log_client,
             namespace=l2.namespace,
+            name=f"{socket.gethostname()}-{os.getpid()}",
+            nonce=_random_bits,
+        )
+        self.log = RedisLog(
+            server,
             keyed=self._keyed(),
             max_unsynced=l2.max_unsynced,
             when_unsynced=l2.when_unsynced,
-            timeout=l2.timeout,
             metrics=self.metrics,
+            bits=_random_bits,
+            dice=random.random,
         )
 
     def _build_engine(self) -> None:
@@ -245,7 +259,7 @@ class Process:
     async def _start(self) -> None:
         if self._shared is not None:
             await self._shared.start()
-        await self.log.start()
+        self.log.start()
         await self._origin.start()
         bound = await self._listener.start(self._config.listen)
         ops = await self._ops.open(self._config.ops.listen) if self._config.ops.listen else None
@@ -317,6 +331,8 @@ class Process:
             task.cancel()
         for part in ("_listener", "_origin", "log", "_shared", "_ops", "_admin"):
             await _close(getattr(self, part, None))
+        if self._log_client is not None:
+            await self._log_client.aclose()
         if self._embedded is not None:
             await self._embedded.stop()
         _log.info("ended")
@@ -345,6 +361,10 @@ async def _close(part: object) -> None:
             await part.close()
         case _:
             pass
+
+
+def _random_bits() -> int:
+    return secrets.randbits(64)
 
 
 def _text(*addresses: Address | None) -> str:

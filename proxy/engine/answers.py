@@ -19,7 +19,12 @@ from proxy.model import (
     StoredResponse,
 )
 from proxy.policy.failures import origin_problem, problem
-from proxy.policy.preconditions import is_hit_not_modified, is_not_modified, not_modified_lines
+from proxy.policy.preconditions import (
+    has_failed_precondition,
+    is_hit_not_modified,
+    is_not_modified,
+    not_modified_lines,
+)
 from proxy.policy.ranges import Portion, Slice, partial_lines, select_range, unsatisfied_line
 from proxy.policy.tags import for_clients
 
@@ -53,6 +58,12 @@ def from_stored(
         age=_age(stored, status, now),
         route=route,
     )
+    if 200 <= stored.status < 300 and has_failed_precondition(
+        request, etag=stored.etag, last_modified=stored.last_modified
+    ):
+        return _problem(
+            412, "The stored response is not the one that the request asks for.", status, now=now, route=route
+        )
     if is_hit_not_modified(request, stored):
         return _not_modified(answer)
     if b"range" in request.fields:

@@ -41,6 +41,15 @@ class Uncacheable:
 
 
 @dataclass(frozen=True, slots=True)
+class Unshared:
+    """For the leader only: validated by a 304 that forbids to keep it (a Set-Cookie, private, ...)."""
+
+    stored: StoredResponse
+    head: ResponseHead
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
     """The whole response as an entry. `head` is the origin's own, for the one who asked."""
 
@@ -72,7 +81,7 @@ class Failed:
 
 
 Ending = Fetched | Released | Failed
-Opening = Streaming | Uncacheable | Ending
+Opening = Streaming | Uncacheable | Unshared | Ending
 
 
 class Flight:
@@ -93,7 +102,7 @@ class Flight:
         state = "ended" if self._ended.done() else "opened" if self._opened.done() else "asking"
         return f"<Flight {self.key.hex()} {state}>"
 
-    def open(self, opening: Streaming | Uncacheable) -> bool:
+    def open(self, opening: Streaming | Uncacheable | Unshared) -> bool:
         """The head is here and the leader may go on; False when there is no leader to take it."""
         if not self.has_leader or self._opened.done():
             return False

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from proxy.engine.coalescing import Ending, Failed, Fetched, Flight, Released, Streaming, Uncacheable
+from proxy.engine.coalescing import (
+    Ending,
+    Failed,
+    Fetched,
+    Flight,
+    Released,
+    Streaming,
+    Uncacheable,
+    Unshared,
+)
 from proxy.engine.keeping import Keeper
 from proxy.engine.lookup import Lookup
 from proxy.engine.protocols import Log, Origin
@@ -24,6 +33,7 @@ from proxy.model import (
     Validity,
 )
 from proxy.observe.metrics import Metrics
+from proxy.policy.directives import vary_names
 from proxy.policy.failures import is_error_status
 from proxy.policy.reuse import may_answer_error
 from proxy.policy.storing import StorePlan, plan, stored
@@ -149,8 +159,10 @@ class Fetcher:
             self._metrics.not_stored.add(lookup.match.route.name, validated.value)
             head = updated_head(base, response.head)
             entry = replace(base, lines=for_clients(head.fields).encode(), received_at=response.received_at)
-            return Fetched(entry, head, is_kept=False, is_validated=True)
-        return self._finish(flight, lookup, validated, response, vary=(), is_validated=True)
+            flight.open(Unshared(entry, head, validated))
+            return Released(validated)
+        vary = vary_names(validated.fields()) or ()
+        return self._finish(flight, lookup, validated, response, vary=vary, is_validated=True)
 
     async def _collect(
         self, flight: Flight, lookup: Lookup, response: OriginResponse, planned: StorePlan

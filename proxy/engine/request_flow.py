@@ -11,7 +11,17 @@ from typing import assert_never
 
 from proxy.config.schema import Config
 from proxy.engine import answers
-from proxy.engine.coalescing import Ending, Failed, Fetched, Flight, Flights, Released, Streaming, Uncacheable
+from proxy.engine.coalescing import (
+    Ending,
+    Failed,
+    Fetched,
+    Flight,
+    Flights,
+    Released,
+    Streaming,
+    Uncacheable,
+    Unshared,
+)
 from proxy.engine.data_purge import DataPurge
 from proxy.engine.fetching import Fetcher
 from proxy.engine.lookup import Lookup
@@ -272,6 +282,8 @@ class RequestFlow:
                 status = answers.why_not_stored(lookup.forward, response.head.status, reason)
                 outcome = Outcome.BYPASS if status.forward is Forward.BYPASS else self._outcome(lookup)
                 return answers.passed(response, status, outcome, route=lookup.match.route.name)
+            case Unshared(stored=stored, head=head):
+                return self._fetched(lookup, Fetched(stored, head, is_kept=False, is_validated=True))
             case Fetched():
                 self._refresher.succeeded(lookup)
                 return self._fetched(lookup, opening)
