@@ -1,0 +1,336 @@
+"""One fetch: what the origin's answer becomes, and what happens to its body."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.engine.coalescing import Fetched, Flight, Released, Streaming
+from proxy.engine.fetching import WHOLE_BYTES
+from proxy.engine.spool import PIPE_BYTES, SpoolReader
+from proxy.model import Answer, BodyBroken, FailureKind, Forward, Outcome, ResponseHead
+from tests.support.engine_fakes import BROKEN, REFUSED, Engine, body_of, reply, turns
+from tests.support.routing import get
+
+ETAG = (b"ETag", b'"1"')
+LARGE = b"x" * WHOLE_BYTES
+
+
+def not_stored(engine: Engine) -> dict[tuple[str, ...], int]:
+    return dict(engine.metrics.not_stored.values)
+
+
+def detail_of(answer: Answer) -> str | None:
+    assert answer.cache_status is not None
+    return answer.cache_status.detail
+
+
+@pytest.mark.parametrize(("size", "is_streamed"), [(WHOLE_BYTES, False), (WHOLE_BYTES + 1, True)])
+async def test_a_small_body_is_collected_first_and_a_larger_one_streams(size: int, is_streamed: bool) -> None:
+    engine = Engine()
+    engine.origin.will(reply(pieces=(b"x" * size,)))
+    answer = await engine.ask()
+    assert isinstance(answer.body, SpoolReader) is is_streamed
+    assert answer.length == size
+    assert await body_of(answer) == b"x" * size
+    await engine.settle()
+    assert (await engine.ask()).body == b"x" * size
+    assert engine.budget.held_bytes == 0
+
+
+async def test_a_body_of_unknown_length_streams_and_is_stored() -> None:
+    engine = Engine()
+    more = asyncio.Event()
+    engine.origin.will(reply(pieces=(b"one", more, b"two"), length=None))
+    answer = await engine.ask()
+    assert answer.length is None
+    assert not isinstance(answer.body, bytes)
+    assert await answer.body.read() == b"one"
+    more.set()
+    assert await body_of(answer) == b"two"
+    await engine.settle()
+    assert (await engine.ask()).body == b"onetwo"
+
+
+async def test_a_client_that_reads_nothing_does_not_hold_up_the_fill() -> None:
+    engine = Engine()
+    engine.origin.will(reply(pieces=(LARGE, LARGE, LARGE)))
+    answer = await engine.ask()
+    assert not isinstance(answer.body, bytes)
+    answer.body.abandon()
+    await engine.settle()
+    assert (await engine.ask()).body == LARGE * 3
+
+
+async def test_a_conditional_client_gets_304_while_a_large_body_fills_the_cache() -> None:
+    engine = Engine()
+    engine.origin.will(reply(b"max-age=100", ETAG, pieces=(LARGE, b"x")))
+    answer = await engine.ask(b"/", (b"If-None-Match", b'"1"'))
+    assert (answer.status, answer.body, answer.length) == (304, b"", None)
+    await engine.settle()
+    assert (await engine.ask()).body == LARGE + b"x"
+
+
+async def test_a_body_stated_to_be_too_large_releases_at_the_head() -> None:
+    engine = Engine(max_body=3)
+    engine.origin.will(reply())
+    answer = await engine.ask()
+    assert (detail_of(answer), await body_of(answer), len(engine.memory)) == ("too-large", b"body", 0)
+    assert not_stored(engine) == {("all", "too-large"): 1}
+
+
+async def test_a_body_that_turns_out_too_large_streams_and_releases_followers() -> None:
+    engine = Engine(max_body=5)
+    more = asyncio.Event()
+    pieces = (b"123", more, b"456", b"789")
+    engine.origin.will(reply(pieces=pieces, length=None), reply(b"no-store", pieces=(b"own",)))
+    leader = await engine.ask()
+    async with asyncio.TaskGroup() as group:
+        follower = group.create_task(engine.ask())
+        await turns(5)
+        assert not follower.done()
+        more.set()
+    assert await body_of(leader) == b"123456789"
+    assert await body_of(follower.result()) == b"own"
+    await engine.settle()
+    assert (len(engine.memory), engine.budget.held_bytes) == (0, 0)
+
+
+async def test_one_piece_that_is_too_large_is_passed_on_whole() -> None:
+    engine = Engine(max_body=2)
+    engine.origin.will(reply(pieces=(b"123", b"456"), length=None))
+    assert await body_of(await engine.ask()) == b"123456"
+
+
+async def test_a_pipe_that_breaks_breaks_for_its_reader() -> None:
+    engine = Engine(max_body=2)
+    engine.origin.will(reply(pieces=(b"123", BROKEN), length=None))
+    with pytest.raises(BodyBroken):
+        await body_of(await engine.ask())
+
+
+async def test_a_pipe_whose_reader_leaves_abandons_the_origin() -> None:
+    engine = Engine(max_body=2)
+    said = reply(pieces=(b"x" * (PIPE_BYTES + 1), b"more"), length=None)
+    engine.origin.will(said)
+    answer = await engine.ask()
+    await turns(3)
+    assert not said.bodies[0].is_abandoned
+    assert not isinstance(answer.body, bytes)
+    answer.body.abandon()
+    await engine.settle()
+    assert said.bodies[0].is_abandoned
+
+
+@pytest.mark.parametrize("spool", [3, 0])
+async def test_above_the_spool_budget_a_small_body_streams_unstored(spool: int) -> None:
+    engine = Engine(spool=spool)
+    engine.origin.will(reply(pieces=(b"12", b"34")))
+    assert await body_of(await engine.ask()) == b"1234"
+    await engine.settle()
+    assert (len(engine.memory), engine.budget.held_bytes) == (0, 0)
+
+
+async def test_the_spool_budget_is_shared_by_fetches_under_way() -> None:
+    engine = Engine(spool=6)
+    hold = asyncio.Event()
+    engine.origin.will(reply(pieces=(b"1234", hold)), reply(pieces=(b"56", b"7")))
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(engine.ask(b"/first"))
+        await engine.origin.asked(1)
+        await turns(5)
+        assert engine.budget.held_bytes == 4
+        assert await body_of(await engine.ask(b"/second")) == b"567"
+        hold.set()
+    assert await body_of(first.result()) == b"1234"
+    assert [len(engine.memory), engine.budget.held_bytes] == [1, 0]
+
+
+async def test_a_body_broken_before_its_first_byte_is_a_clean_502() -> None:
+    engine = Engine()
+    engine.origin.will(reply(pieces=(BROKEN,), length=10))
+    answer = await engine.ask()
+    assert (answer.status, answer.failure, len(engine.memory)) == (502, BROKEN, 0)
+
+
+async def test_a_small_body_broken_midway_is_a_clean_502_too() -> None:
+    engine = Engine()
+    engine.origin.will(reply(pieces=(b"part", BROKEN), length=10))
+    assert (await engine.ask()).status == 502
+    assert engine.budget.held_bytes == 0
+
+
+async def test_a_small_body_broken_midway_lets_the_stale_answer_stand_in() -> None:
+    engine = Engine()
+    engine.origin.will(reply(), reply(pieces=(b"part", BROKEN), length=10))
+    await engine.ask()
+    engine.step(150)
+    answer = await engine.ask()
+    assert (answer.outcome, answer.body) == (Outcome.STALE, b"body")
+
+
+async def test_a_streamed_body_broken_after_its_first_byte_breaks_and_is_not_stored() -> None:
+    engine = Engine()
+    engine.origin.will(reply(pieces=(b"part", BROKEN), length=None))
+    answer = await engine.ask()
+    assert answer.status == 200
+    with pytest.raises(BodyBroken):
+        await body_of(answer)
+    await engine.settle()
+    assert (len(engine.memory), engine.budget.held_bytes) == (0, 0)
+
+
+async def test_the_clients_conditions_and_range_do_not_reach_the_origin() -> None:
+    engine = Engine()
+    engine.origin.will(reply(b"max-age=100", ETAG))
+    await engine.ask(b"/", (b"If-None-Match", b'"other"'), (b"Accept", b"x"))
+    assert engine.origin.requests[0].fields.lines == ((b"Accept", b"x"),)
+
+
+async def test_interim_responses_reach_the_one_who_asks() -> None:
+    engine = Engine()
+
+    async def on_interim(head: ResponseHead) -> None:
+        """Takes nothing: whether it is handed on is the question."""
+
+    await engine.ask(on_interim=on_interim)
+    assert engine.origin.requests[0].on_interim is on_interim
+
+
+async def test_a_304_without_a_condition_is_a_fault_of_the_origin() -> None:
+    engine = Engine()
+    engine.origin.will(reply(status=304, pieces=()))
+    answer = await engine.ask()
+    assert answer.failure is not None
+    assert (answer.status, answer.failure.kind) == (502, FailureKind.INVALID_HEAD)
+
+
+async def test_a_304_about_another_representation_is_asked_again_whole() -> None:
+    engine = Engine()
+    modified = (b"Last-Modified", b"Sat, 08 Sep 2001 01:46:40 GMT")
+    other = reply(b"max-age=100", (b"ETag", b'"2"'), status=304, pieces=())
+    engine.origin.will(reply(b"max-age=100", ETAG, modified), other, reply(pieces=(b"new",)))
+    await engine.ask()
+    engine.step(150)
+    answer = await engine.ask()
+    assert (answer.body, len(engine.origin.requests)) == (b"new", 3)
+    assert b"if-none-match" not in engine.origin.requests[2].fields
+
+
+async def test_a_304_that_forbids_to_keep_its_response_is_for_the_one_who_asked() -> None:
+    engine = Engine()
+    engine.origin.will(
+        reply(b"max-age=100", ETAG), reply(b"private", (b"Set-Cookie", b"a=1"), status=304, pieces=())
+    )
+    await engine.ask()
+    engine.step(150)
+    answer = await engine.ask()
+    assert (answer.status, answer.body, answer.outcome) == (200, b"body", Outcome.REVALIDATED)
+    assert b"Set-Cookie: a=1" in answer.lines
+    assert answer.cache_status is not None
+    assert not answer.cache_status.stored
+    assert (await engine.ask()).outcome is Outcome.REVALIDATED
+
+
+async def test_a_304_keeps_the_variant_that_it_validated() -> None:
+    engine = Engine()
+    vary, language = (b"Vary", b"Accept-Language"), (b"Accept-Language", b"de")
+    engine.origin.will(reply(b"max-age=100", ETAG, vary), reply(status=304, pieces=()))
+    await engine.ask(b"/", language)
+    engine.step(150)
+    assert (await engine.ask(b"/", language)).outcome is Outcome.REVALIDATED
+    assert (await engine.ask(b"/", language)).outcome is Outcome.HIT
+    assert len(engine.memory) == 2
+
+
+async def test_a_purge_during_a_validation_keeps_the_304_from_renewing() -> None:
+    engine = Engine()
+    engine.origin.will(reply(b"max-age=100", ETAG), reply(status=304, pieces=()), reply(pieces=(b"new",)))
+    await engine.ask()
+    engine.step(150)
+    engine.origin.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(engine.ask())
+        await engine.origin.asked(2)
+        engine.log.purge()
+        engine.origin.gate.set()
+    assert not_stored(engine) == {("all", "invalidated"): 1}
+    answer = await engine.ask()
+    assert (answer.body, b"if-none-match" in engine.origin.requests[2].fields) == (b"new", False)
+
+
+async def test_an_entry_is_born_where_the_log_stood_before_the_request() -> None:
+    engine = Engine()
+    engine.log.purge()
+    before = engine.log.capture().born
+    await engine.ask()
+    ((_, held),) = engine.memory.entries()
+    assert held.entry.born == before  # type: ignore[union-attr]
+
+
+async def test_a_crash_while_an_answer_is_read_abandons_its_body_and_leaves_nobody_waiting() -> None:
+    engine = Engine()
+    said = reply()
+    engine.origin.will(said)
+
+    def broken_dice() -> float:
+        raise ZeroDivisionError
+
+    engine.fetcher._dice = broken_dice
+    answer = await engine.ask()
+    assert (answer.status, said.bodies[0].is_abandoned) == (503, True)
+
+
+async def test_a_crash_of_the_origin_client_leaves_nobody_waiting() -> None:
+    engine = Engine()
+    engine.origin.will(ZeroDivisionError())
+    assert (await engine.ask()).status == 503
+
+
+async def fetch_without_leader(engine: Engine) -> tuple[Flight, object]:
+    flight = Flight(b"k", engine.log.capture(), has_leader=False)
+    return flight, await engine.fetcher.fetch(flight, engine.lookup(get()))
+
+
+async def test_without_a_leader_a_large_body_is_stored_unread() -> None:
+    engine = Engine()
+    engine.origin.will(reply(pieces=(LARGE, b"x")))
+    _, ending = await fetch_without_leader(engine)
+    assert isinstance(ending, Fetched)
+    assert ending.stored.body == LARGE + b"x"
+
+
+async def test_without_a_leader_an_uncacheable_body_is_abandoned() -> None:
+    engine = Engine()
+    said = reply(b"no-store")
+    engine.origin.will(said)
+    _, ending = await fetch_without_leader(engine)
+    assert isinstance(ending, Released)
+    assert said.bodies[0].is_abandoned
+
+
+async def test_without_a_leader_a_body_that_turns_out_too_large_is_abandoned() -> None:
+    engine = Engine(max_body=2)
+    said = reply(pieces=(b"123", b"456"), length=None)
+    engine.origin.will(said)
+    flight, ending = await fetch_without_leader(engine)
+    assert isinstance(ending, Released)
+    assert said.bodies[0].is_abandoned
+    assert flight.is_ended
+
+
+async def test_a_streamed_leader_that_never_came_to_read_is_told_so_by_the_flight() -> None:
+    engine = Engine()
+    engine.origin.will(reply(pieces=(LARGE, b"x")))
+    flight = Flight(b"k", engine.log.capture())
+    await engine.fetcher.fetch(flight, engine.lookup(get()))
+    assert isinstance(await flight.opening(), Streaming)
+
+
+async def test_a_failure_on_a_cold_key_says_that_it_was_a_miss() -> None:
+    engine = Engine()
+    engine.origin.will(REFUSED)
+    answer = await engine.ask()
+    assert answer.cache_status is not None
+    assert answer.cache_status.forward is Forward.URI_MISS
