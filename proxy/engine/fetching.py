@@ -35,7 +35,7 @@ from proxy.model import (
 from proxy.observe.metrics import Metrics
 from proxy.policy.directives import vary_names
 from proxy.policy.failures import is_error_status
-from proxy.policy.reuse import may_answer_error
+from proxy.policy.reuse import Reuse, decide, may_answer_error
 from proxy.policy.storing import StorePlan, plan, stored
 from proxy.policy.tags import for_clients
 from proxy.policy.validation import conditional_lines, refreshed, updated_head, without_conditions
@@ -95,7 +95,7 @@ class Fetcher:
         status = response.head.status
         if status == 304:
             return await self._not_modified(flight, lookup, base, response)
-        if is_error_status(status) and self._has_stand_in(lookup, base):
+        if is_error_status(status) and self._has_stand_in(lookup):
             response.body.abandon()
             return Failed(status)
         planned = plan(
@@ -115,11 +115,17 @@ class Fetcher:
             return self._uncacheable(flight, lookup, response, Reason.TOO_LARGE)
         return await self._collect(flight, lookup, response, planned)
 
-    def _has_stand_in(self, lookup: Lookup, base: StoredResponse | None) -> bool:
-        if base is None:
+    def _has_stand_in(self, lookup: Lookup) -> bool:
+        """Does a stored response go before an error: by stale-if-error, or served while it is refreshed?"""
+        base = lookup.base
+        if base is None or is_error_status(base.status):
             return False
-        validity = self._log.judge(base)
-        return may_answer_error(base, validity, lookup.request, lookup.policy, now=self._clock())
+        now, validity = self._clock(), self._log.judge(base)
+        if may_answer_error(base, validity, lookup.request, lookup.policy, now=now):
+            return True
+        asked = (lookup.request, lookup.directives, lookup.policy)
+        decision = decide(base, validity, *asked, now=now, roll=self._dice())
+        return decision.reuse in (Reuse.FRESH, Reuse.REFRESH)
 
     def _max_body(self, lookup: Lookup) -> int:
         return lookup.policy.max_body or self._max_entry_bytes

@@ -72,6 +72,13 @@ async def test_a_conditional_client_gets_304_while_a_large_body_fills_the_cache(
     assert (await engine.ask()).body == LARGE + b"x"
 
 
+async def test_a_conditional_client_gets_a_large_error_whole() -> None:
+    engine = Engine(negative={404: "30s"})
+    engine.origin.will(reply(b"", ETAG, status=404, pieces=(LARGE, b"x")))
+    answer = await engine.ask(b"/", (b"If-None-Match", b'"1"'))
+    assert (answer.status, await body_of(answer)) == (404, LARGE + b"x")
+
+
 async def test_a_body_stated_to_be_too_large_releases_at_the_head() -> None:
     engine = Engine(max_body=3)
     engine.origin.will(reply())
@@ -218,6 +225,35 @@ async def test_a_304_about_another_representation_is_asked_again_whole() -> None
     assert b"if-none-match" not in engine.origin.requests[2].fields
 
 
+async def test_an_error_after_another_representation_does_not_replace_a_usable_good_entry() -> None:
+    engine = Engine(negative={"errors": {500: "5s"}})
+    modified = (b"Last-Modified", b"Sat, 08 Sep 2001 01:46:40 GMT")
+    other = reply(b"max-age=100", (b"ETag", b'"2"'), status=304, pieces=())
+    engine.origin.will(reply(b"max-age=100", ETAG, modified), other, reply(b"", status=500))
+    await engine.ask()
+    engine.step(150)
+    assert [(await engine.ask()).outcome for _ in range(2)] == [Outcome.STALE] * 2
+
+
+async def test_an_error_to_a_refresh_does_not_replace_what_may_be_served_meanwhile() -> None:
+    engine = Engine(negative={"errors": {500: "5s"}}, stale_while_revalidate="50s", stale_if_error="0s")
+    engine.origin.will(reply(), reply(b"", status=500))
+    await engine.ask()
+    engine.step(120)
+    await engine.ask()
+    await engine.settle()
+    answer = await engine.ask()
+    assert (answer.status, answer.outcome) == (200, Outcome.UPDATING)
+
+
+async def test_an_error_is_remembered_where_nothing_usable_stands() -> None:
+    engine = Engine(negative={"errors": {500: "5s"}}, stale_if_error="0s")
+    engine.origin.will(reply(b"max-age=100", ETAG), reply(b"", status=500))
+    await engine.ask()
+    engine.step(150)
+    assert [(await engine.ask()).outcome for _ in range(2)] == [Outcome.EXPIRED, Outcome.NEGATIVE]
+
+
 async def test_a_304_that_forbids_to_keep_its_response_is_for_the_one_who_asked() -> None:
     engine = Engine()
     engine.origin.will(
@@ -334,3 +370,15 @@ async def test_a_failure_on_a_cold_key_says_that_it_was_a_miss() -> None:
     answer = await engine.ask()
     assert answer.cache_status is not None
     assert answer.cache_status.forward is Forward.URI_MISS
+
+
+async def test_a_remembered_error_does_not_stand_in_for_a_newer_one() -> None:
+    engine = Engine(jitter=0.5, negative={"errors": {500: "100s"}})
+    engine.origin.will(reply(b"", status=500, pieces=(b"old",)), reply(b"", status=500, pieces=(b"new",)))
+    await engine.ask()
+    engine.step(99)
+    refreshing = engine.lookup(get())
+    ((_, held),) = engine.memory.entries()
+    engine.refresher.refresh(refreshing, held.entry)  # type: ignore[arg-type]
+    await engine.settle()
+    assert (await engine.ask()).body == b"new"

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from proxy.engine.coalescing import Ending, Flight, Released
+from proxy.engine.lookup import Lookup
 from proxy.model import FailureKind, Forward, OriginFailure, Outcome, Reason, Request, Validity
 from tests.support.configs import config
 from tests.support.engine_fakes import REFUSED, Engine, FakeL2, body_of, reply, turns
@@ -435,3 +437,15 @@ async def test_a_response_that_is_not_stored_says_why() -> None:
         Forward.URI_MISS,
         "private",
     )
+
+
+async def test_a_leader_whose_fetch_ends_with_nothing_to_share_gets_503(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine()
+
+    async def release(_: Flight, __: Lookup) -> Ending:
+        return Released(Reason.NO_STORE)
+
+    monkeypatch.setattr(engine.fetcher, "fetch", release)
+    assert (await engine.ask()).status == 503
