@@ -3,10 +3,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from proxy.policy.cache_status import format_cache_status
 
 from proxy.model import Answer, CacheStatus, Fields, Outcome, ResponseHead
 from proxy.net.wire import BodyFraming, End, Persistence, chunk, frame, interim_head, response_head
+from proxy.policy.cache_status import format_cache_status
 from tests.support.canned_flow import LINES, CannedBody, answer
 
 V10, V11 = (1, 0), (1, 1)

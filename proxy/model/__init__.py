@@ -1,0 +1,58 @@
+"""The vocabulary of the whole product: requests, responses, stored entries, failures.
+
+Values only. Nothing here does I/O, reads a clock or rolls dice; every instant ends in
+`_at` (epoch seconds unless it says otherwise) and every quantity names its unit.
+"""
+
+from proxy.model.failures import FailureKind, OriginFailure
+from proxy.model.fields import FieldLine, Fields
+from proxy.model.messages import (
+    Answer,
+    Body,
+    BodyBroken,
+    Framing,
+    OriginResponse,
+    Request,
+    ResponseHead,
+    Tunnel,
+)
+from proxy.model.stored import (
+    Capture,
+    Entry,
+    Held,
+    LifetimeSource,
+    Position,
+    Rule,
+    StoredResponse,
+    Validity,
+    VaryRecord,
+)
+from proxy.model.words import CacheStatus, Forward, Outcome, Reason
+
+__all__ = [
+    "Answer",
+    "Body",
+    "BodyBroken",
+    "CacheStatus",
+    "Capture",
+    "Entry",
+    "FailureKind",
+    "FieldLine",
+    "Fields",
+    "Forward",
+    "Framing",
+    "Held",
+    "LifetimeSource",
+    "OriginFailure",
+    "OriginResponse",
+    "Outcome",
+    "Position",
+    "Reason",
+    "Request",
+    "ResponseHead",
+    "Rule",
+    "StoredResponse",
+    "Tunnel",
+    "Validity",
+    "VaryRecord",
+]

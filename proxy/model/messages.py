@@ -1,0 +1,125 @@
+"""Requests, responses and answers on their way between client, cache and origin."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from proxy.model.failures import OriginFailure
+from proxy.model.fields import Fields
+from proxy.model.words import CacheStatus, Outcome
+
+
+class BodyBroken(Exception):
+    """A body ended before it was complete; `failure` says why."""
+
+    def __init__(self, failure: OriginFailure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+class Body(Protocol):
+    """A body that arrives piece by piece, from a client or from the origin."""
+
+    @property
+    def length(self) -> int | None:
+        """What the head stated, also for a HEAD whose body is empty; None: chunked or until close."""
+
+    async def read(self) -> bytes:
+        """The next piece; b"" once the body is complete. Raises BodyBroken."""
+
+    def abandon(self) -> None:
+        """The reader wants no more; what is left is the owner's to drain or cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, validated and normalised at the edge; fields as received."""
+
+    method: str
+    target: bytes
+    """Origin-form, byte for byte (or `*`)."""
+    fields: Fields
+    scheme: bytes = b"http"
+    host: bytes = b""
+    """Lower case, default port and trailing dot removed."""
+    version: tuple[int, int] = (1, 1)
+    peer: str = ""
+    """The address of the client's end of the connection; empty for a unix socket."""
+    body: Body | None = None
+    """None where the request has no body at all (Content-Length: 0 has none)."""
+    upgrade: bool = False
+    """Asks to leave HTTP on this connection (`Connection: upgrade`)."""
+    on_interim: Callable[[ResponseHead], Awaitable[None]] | None = None
+    """Takes 1xx heads (but 100 and 101); None for clients that cannot have them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """Status line and fields of a response: Date present, hop-by-hop and framing fields removed."""
+
+    status: int
+    fields: Fields
+    reason: bytes = b""
+
+
+class Framing(Enum):
+    """How the end of an origin's body is known (RFC 9112 §6.3)."""
+
+    NONE = "none"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    CLOSE = "close"
+
+
+class Tunnel(Protocol):
+    """The origin's side of a connection that has left HTTP (101): raw bytes both ways."""
+
+    async def read(self) -> bytes:
+        """The next bytes; b"" when the origin has closed its side."""
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes; returns when the transport takes more."""
+
+    def write_eof(self) -> None:
+        """Nothing more will be written; reading goes on."""
+
+    def close(self) -> None:
+        """End the tunnel and free its slot."""
+
+
+@dataclass(slots=True)
+class OriginResponse:
+    """What the origin began to answer; `body` must be read to its end or abandoned."""
+
+    head: ResponseHead
+    body: Body
+    framing: Framing
+    requested_at: float
+    received_at: float
+    tunnel: Tunnel | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the client gets. `net/wire.py` turns it into bytes; framing is decided there."""
+
+    status: int
+    reason: bytes
+    lines: bytes
+    """Encoded fields, Date included; without framing, Age and our Cache-Status."""
+    body: bytes | Body
+    outcome: Outcome
+    cache_status: CacheStatus | None
+    length: int | None = None
+    """Content-Length to state; None: unknown (chunked, or until close for HTTP/1.0)."""
+    age: int | None = None
+    route: str = ""
+    tunnel: Tunnel | None = None
+    close: bool = False
+    """The connection cannot be used again after this answer."""
+    extra: bytes = b""
+    """More encoded lines of our own, e.g. Retry-After."""
+    failure: OriginFailure | None = field(default=None)

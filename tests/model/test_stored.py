@@ -1,0 +1,26 @@
+"""Ages, positions and this replica's copies of entries."""
+
+import pytest
+
+from proxy.model import Fields, Held, Position, VaryRecord
+from tests.support.responses import entry
+
+
+@pytest.mark.parametrize(("now", "age"), [(1000.0, 5.0), (1010.0, 15.0), (990.0, 5.0)])
+def test_age_grows_with_residence_and_never_shrinks(now: float, age: float) -> None:
+    assert entry(received_at=1000.0, initial_age=5.0).age(now) == age
+
+
+def test_stored_lines_are_fields_again() -> None:
+    assert entry(lines=b"ETag: x\r\nA: b: c\r\n").fields() == Fields([(b"ETag", b"x"), (b"A", b"b: c")])
+
+
+def test_positions_are_ordered_by_epoch_then_id() -> None:
+    assert Position(1, 9, 9, 7) < Position(2, 0, 0, 1) < Position(2, 0, 1, 0) < Position(2, 1, 0, 0)
+
+
+def test_a_new_copy_was_judged_by_nobody() -> None:
+    held = Held(VaryRecord((b"accept",), (), 60.0), 100, 7.0)
+
+    assert (held.version, held.generation, held.checked, held.began_at) == (-1, -1, None, None)
+    assert (held.kept_at, held.used_at, held.size) == (7.0, 7.0, 100)
