@@ -117,7 +117,7 @@ class Fetcher:
 
     def _has_stand_in(self, lookup: Lookup) -> bool:
         """Does a stored response go before an error: by stale-if-error, or served while it is refreshed?"""
-        base = lookup.base
+        base = lookup.stand_in
         if base is None or is_error_status(base.status):
             return False
         now, validity = self._clock(), self._log.judge(base)

@@ -26,6 +26,8 @@ class Lookup:
     record: VaryRecord | None = None
     base: StoredResponse | None = None
     """The newest response that may be validated, or stand in when the origin fails."""
+    unproven: StoredResponse | None = None
+    """Held while the log cannot be read: not validated (a hard purge may be unread), but it may stand in."""
     forward: Forward = Forward.URI_MISS
     refusal: Reason | None = None
     """A stored response exists that is not for this request (whose, the reason says)."""
@@ -49,6 +51,11 @@ class Lookup:
         self.forward = forward
         if self.base is None or stored.received_at > self.base.received_at:
             self.base = stored
+
+    @property
+    def stand_in(self) -> StoredResponse | None:
+        """What may be served when the origin fails, if the policy allows it."""
+        return self.base or self.unproven
 
     def flight_key(self) -> bytes:
         """Who may share a fetch: the same entry, and never two identities.

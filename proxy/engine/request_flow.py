@@ -165,7 +165,8 @@ class RequestFlow:
             case Reuse.PASS:
                 lookup.refusal = decision.reason
             case Reuse.MISS:
-                pass
+                if validity is Validity.UNSYNCED:
+                    lookup.unproven = stored
             case unknown:
                 assert_never(unknown)
         return None
@@ -322,7 +323,7 @@ class RequestFlow:
 
     def _stand_in(self, lookup: Lookup, ending: Failed) -> Answer | None:
         """A stale answer, where the policy allows one while the origin fails (RFC 5861 §4)."""
-        base = lookup.base
+        base = lookup.stand_in
         if base is None:
             return None
         now = self._clock()
@@ -333,7 +334,7 @@ class RequestFlow:
             forward=Forward.STALE,
             forward_status=None if ending.failure else ending.status,
             ttl=int(base.lifetime - base.age(now)),
-            detail="stale-if-error",
+            detail="stale-if-error" if self._log.is_synced else "unsynced",
         )
         return answers.from_stored(
             lookup.request, base, status, Outcome.STALE, now=now, route=lookup.match.route.name

@@ -449,3 +449,47 @@ async def test_a_leader_whose_fetch_ends_with_nothing_to_share_gets_503(
 
     monkeypatch.setattr(engine.fetcher, "fetch", release)
     assert (await engine.ask()).status == 503
+
+
+@pytest.mark.parametrize("failure", [REFUSED, 503])
+async def test_cut_off_from_the_log_a_stored_response_stands_in_unvalidated(
+    failure: OriginFailure | int,
+) -> None:
+    engine = Engine(negative={"errors": {500: "5s"}})
+    said = reply(b"", status=failure) if isinstance(failure, int) else failure
+    engine.origin.will(reply(b"max-age=100", (b"ETag", b'"1"')), said)
+    await engine.ask()
+    engine.log.is_synced, engine.log.forced = False, Validity.UNSYNCED
+    answer = await engine.ask()
+    assert (answer.body, answer.outcome, detail_of(answer)) == (b"body", Outcome.STALE, "unsynced")
+    assert b"if-none-match" not in engine.origin.requests[1].fields
+
+
+async def test_what_a_hard_purge_took_back_never_stands_in() -> None:
+    engine = Engine()
+    engine.origin.will(reply(), REFUSED)
+    await engine.ask()
+    engine.log.purge()
+    assert (await engine.ask()).status == 502
+
+
+async def test_what_a_soft_purge_made_stale_stands_in() -> None:
+    engine = Engine()
+    engine.origin.will(reply(), REFUSED)
+    await engine.ask()
+    engine.log.purge(soft=True)
+    assert (await engine.ask()).outcome is Outcome.STALE
+
+
+async def test_what_a_hard_purge_took_back_while_the_origin_failed_does_not_stand_in() -> None:
+    engine = Engine()
+    engine.origin.will(reply(), REFUSED)
+    await engine.ask()
+    engine.step(150)
+    engine.origin.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        asked = group.create_task(engine.ask())
+        await engine.origin.asked(2)
+        engine.log.purge()
+        engine.origin.gate.set()
+    assert asked.result().status == 502
