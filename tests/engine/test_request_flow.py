@@ -250,7 +250,8 @@ async def test_a_purge_during_200_fetches_never_leaves_a_stale_answer(soft: bool
         assert (await engine.ask(target)).body == new
 
 
-async def test_who_asked_before_a_purge_shares_the_fetch_and_who_asks_after_does_not() -> None:
+@pytest.mark.parametrize("soft", [True, False])
+async def test_who_asked_before_a_purge_shares_the_fetch_and_who_asks_after_does_not(soft: bool) -> None:
     engine = Engine()
     engine.origin.will(reply(pieces=(b"old",)), reply(pieces=(b"new",)))
     engine.origin.gate.clear()
@@ -259,7 +260,7 @@ async def test_who_asked_before_a_purge_shares_the_fetch_and_who_asks_after_does
         await engine.origin.asked(1)
         before = group.create_task(engine.ask())
         await turns(3)
-        engine.log.purge()
+        engine.log.purge(soft=soft)
         after = group.create_task(engine.ask())
         await turns(3)
         engine.origin.gate.set()
