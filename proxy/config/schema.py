@@ -175,7 +175,8 @@ class DataPurge(Section):
     """PURGE requests on the data port."""
 
     from_: tuple[Network, ...] = Field(default=(), alias="from")
-    """Networks whose clients may PURGE on the data port, e.g. 10.0.0.0/8. Default: none; others get 403."""
+    """Networks whose clients may PURGE on the data port, e.g. 10.0.0.0/8; others get 403.
+    Default: none, and PURGE passes to the origin like any other method."""
 
 
 class Config(Section):
