@@ -41,7 +41,7 @@ WITHOUT_TEST = {
     "proxy/admin/protocols.py": "declares what is tested where it is implemented and used",
     "proxy/engine/protocols.py": "declares what is tested where it is implemented and used",
 }
-"""Module -> why no file of its own tests it. An `__init__.py` holds names only: the version, or what its package is known for."""
+"""Module -> why no file of its own tests it. An `__init__.py` holds names only."""
 
 MOST_LINES = 400
 
