@@ -82,6 +82,8 @@ class Roll(NamedTuple):
     """In the order of the drafts."""
     replicas: dict[str, str]
     """Name -> registration; empty unless asked for."""
+    known: int
+    """How many replicas are registered."""
 
 
 class LogFailure(NamedTuple):

@@ -83,6 +83,7 @@ class RedisLog:
         self._known = 1
         self._failures = 0
         self._is_caught_up = False
+        self._is_closing = False
         self._polled_at = -inf
         self._places: dict[str, asyncio.Future[Position | None]] = {}
         """Uid -> where it is published; None once a try has failed. For those who wait for it."""
@@ -116,9 +117,12 @@ class RedisLog:
 
     async def aclose(self) -> None:
         """Stop reading, publish what is left, deregister. Nothing may be served from here on."""
+        # Told, not cancelled: redis-py may swallow a cancellation (asyncio.wait_for before Python 3.12).
+        self._is_closing = True
+        self._wake.set()
         if self._task is not None:
-            self._task.cancel()
             await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
+            self._task.cancel()
         if self._is_caught_up:
             await self._publish()
             await self._server.leave()
@@ -158,7 +162,7 @@ class RedisLog:
         return max(POLL_SECONDS, self._known / POLLS_PER_SECOND) * (0.5 + 0.5 * self._dice())
 
     async def _run(self) -> None:
-        while True:
+        while not self._is_closing:
             pause = await self.step()
             if self._is_caught_up and self._clock() >= self._census_at:
                 await self._take_census()
@@ -187,6 +191,7 @@ class RedisLog:
         return None
 
     def _note_places(self, drafts: Sequence[Draft], roll: Roll) -> None:
+        self._known = max(roll.known, 1)
         for draft, position in zip(drafts, roll.positions, strict=True):
             self._copy.published(draft, position)
             self._tell(draft.uid, position)

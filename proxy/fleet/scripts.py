@@ -77,7 +77,8 @@ if has_added then
   redis.call('XTRIM', log, 'MAXLEN', '~', most)
 end
 
-return {places, wants_roll == '1' and redis.call('HGETALL', replicas) or {}}
+local roll = wants_roll == '1' and redis.call('HGETALL', replicas) or {}
+return {places, roll, redis.call('HLEN', replicas)}
 """
 )
 """ARGV: nonce, retention in ms, most records, `after` or '', roll call 0/1; then uid, `at` or '', text."""

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from proxy.fleet import redis_log
-from proxy.fleet.log import Appended, LogFailure, Registration
+from proxy.fleet.log import Appended, LogFailure, Registration, Roll
 from proxy.fleet.redis_log import POLL_SECONDS, RETRY_SECONDS
 from proxy.model import Validity
 from proxy.observe.tasks import running, spawn
@@ -40,14 +40,13 @@ class ListServer:
         self.calls.append("append")
         if self.is_down:
             return LogFailure("down")
-        from proxy.fleet.log import Roll
-
         placed = {record.uid: record.position for record in self.stream.records if record and record.uid}
         for draft in drafts:
             if draft.uid not in placed:
                 record = self.stream.append(*draft.selectors, uid=draft.uid, soft=draft.soft)
                 placed[draft.uid] = record.position
-        return Roll(tuple(placed[draft.uid] for draft in drafts), dict(self.replicas) if roll_call else {})
+        positions = tuple(placed[draft.uid] for draft in drafts)
+        return Roll(positions, dict(self.replicas) if roll_call else {}, self.known)
 
     async def forget(self, name, registration):
         if self.replicas.get(name) == registration:
@@ -118,7 +117,7 @@ async def test_without_a_server_a_purge_is_applied_here_and_kept_under_its_uid(s
         assert judged is DEAD
         assert two.log.judge_held(there) is DEAD
         assert uids == ["", answer.id]
-        assert one.metrics.log_errors.values == {("append",): 1} or one.metrics.log_errors.get("poll")
+        assert one.metrics.log_errors.values == {("append",): 1}
 
 
 async def test_what_is_fetched_while_the_server_is_away_stays_usable(alone):
@@ -325,22 +324,20 @@ class TestWait:
             assert len([uid for uid in uids if uid]) == 1
             assert server.ask("XRANGE", STREAM, answer.id, answer.id)
 
-    async def test_a_server_that_is_lost_while_waiting_leaves_what_is_known(self, server):
-        async with CutLink(server.port) as link, replica(link.url) as one:
-            await one.sync()
-            await one.sync()
-            pending = spawn("purge", one.log.append([A], soft=False, wait=1.0))
+    async def test_a_server_that_is_lost_while_waiting_leaves_what_is_known(self, alone):
+        await alone.sync()
+        pending = spawn("purge", alone.log.append([A], soft=False, wait=1.0))
+        await asyncio.sleep(0)
+        await alone.sync()
+        alone.list.is_down = True
+        while not pending.done():
+            alone.clock.advance(0.1)
             await asyncio.sleep(0)
-            await one.sync()
-            link.cut()
-            while not pending.done():
-                one.clock.advance(0.1)
-                await one.log.step()
-            answer = await pending
+        answer = await pending
 
-            assert answer.published
-            assert not answer.complete
-            assert one.metrics.log_errors.get("roll-call")
+        assert answer.published
+        assert not answer.complete
+        assert alone.metrics.log_errors.get("roll-call")
 
 
 class TestTask:
@@ -402,7 +399,7 @@ class TestTask:
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
             too_soon = calls.count("poll")
-            one.clock.advance(0.01)
+            one.clock.advance(0.02)
             one.judge(unknown)
             for _ in range(5):
                 await asyncio.sleep(0)
@@ -464,7 +461,7 @@ async def _polls(server, more):
     """Wait until the server has run so many more scripts."""
     wanted = server.calls("evalsha") + more
     async with asyncio.timeout(5):
-        while server.calls("evalsha") < wanted:
+        while server.calls("evalsha") < wanted:  # noqa: ASYNC110 - the server cannot wake us
             await asyncio.sleep(0.002)
 
 

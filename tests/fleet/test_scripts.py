@@ -52,10 +52,10 @@ def test_every_record_names_the_one_before(server):
 
 
 def test_a_call_tells_where_each_draft_is(server):
-    places, replicas = append(server, ("u1", "", "t1"), ("u2", "", "t2"))
+    places, replicas, known = append(server, ("u1", "", "t1"), ("u2", "", "t2"))
 
     assert places == [[id_, b"1", b"a1"] for id_, _ in records(server)[1:]]
-    assert replicas == []
+    assert (replicas, known) == ([], 0)
 
 
 def test_a_server_with_another_history_begins_a_new_epoch(server):
@@ -79,12 +79,12 @@ def test_garbage_at_the_tail_is_followed_by_a_new_epoch(server, fields):
 
 
 def test_a_draft_is_appended_once_however_often_it_is_tried(server):
-    first, _ = append(server, ("u0", "", "t"))
-    places, _ = append(server, ("u1", "", "t"))
-    behind, _ = append(server, ("u1", "", "t"), after=first[0][0])
-    at_its_place, _ = append(server, ("u1", places[0][0], "t"))
-    elsewhere, _ = append(server, ("u1", "5-5", "t"), after=first[0][0])
-    twice_in_one, _ = append(server, ("u2", "", "t"), ("u2", "", "t"))
+    first, *_ = append(server, ("u0", "", "t"))
+    places, *_ = append(server, ("u1", "", "t"))
+    behind, *_ = append(server, ("u1", "", "t"), after=first[0][0])
+    at_its_place, *_ = append(server, ("u1", places[0][0], "t"))
+    elsewhere, *_ = append(server, ("u1", "5-5", "t"), after=first[0][0])
+    twice_in_one, *_ = append(server, ("u2", "", "t"), ("u2", "", "t"))
 
     assert behind == at_its_place == elsewhere == places
     assert twice_in_one[0] == twice_in_one[1]
@@ -92,8 +92,8 @@ def test_a_draft_is_appended_once_however_often_it_is_tried(server):
 
 
 def test_a_place_that_another_record_has_is_not_believed(server):
-    places, _ = append(server, ("u1", "", "t"))
-    again, _ = append(server, ("u2", places[0][0], "t"))
+    places, *_ = append(server, ("u1", "", "t"))
+    again, *_ = append(server, ("u2", places[0][0], "t"))
 
     assert again != places
 
@@ -101,9 +101,10 @@ def test_a_place_that_another_record_has_is_not_believed(server):
 def test_a_roll_call_is_of_the_same_run(server):
     poll(server, name="one", registration="r1")
     poll(server, name="two", registration="r2")
-    _, replicas = append(server, ("u1", "", "t"), roll_call=1)
+    _, replicas, known = append(server, ("u1", "", "t"), roll_call=1)
 
     assert dict(zip(replicas[::2], replicas[1::2], strict=True)) == {b"one": b"r1", b"two": b"r2"}
+    assert known == 2
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def test_records_older_than_the_retention_are_trimmed(server):
 
 @pytest.mark.usefixtures("small_nodes")
 def test_an_idle_log_keeps_its_newest_record(server):
-    places, _ = append(server, ("u1", "", "t"), retention_ms=0)
+    places, *_ = append(server, ("u1", "", "t"), retention_ms=0)
     append(server, ("u1", places[0][0], "t"), retention_ms=0)
     poll(server)
 
@@ -144,7 +145,7 @@ def test_the_log_is_trimmed_to_its_most_records(server):
 
 @pytest.mark.usefixtures("small_nodes")
 def test_a_call_that_adds_nothing_trims_nothing(server):
-    places, _ = append(server, ("u1", "", "t"))
+    places, *_ = append(server, ("u1", "", "t"))
     append(server, ("u1", places[0][0], "t"), most=0)
     append(server, roll_call=1, most=0)
 
@@ -156,7 +157,7 @@ def test_ids_grow_although_the_clock_goes_back(server):
     far = "99999999999999-7"
     tail = records(server)[-1]
     server.ask("XADD", STREAM, far, *(part for pair in tail[1].items() for part in pair))
-    places, _ = append(server, ("u2", "", "t"))
+    places, *_ = append(server, ("u2", "", "t"))
 
     assert places[0][0] == b"99999999999999-8"
     assert records(server)[-1][1][b"p"] == far.encode()
@@ -174,8 +175,8 @@ def test_a_page_is_bounded_by_records_and_by_bytes(server, most, most_bytes, fou
 
 
 def test_a_poll_gives_what_follows_an_id(server):
-    first, _ = append(server, ("u1", "", "t"))
-    second, _ = append(server, ("u2", "", "t"))
+    first, *_ = append(server, ("u1", "", "t"))
+    second, *_ = append(server, ("u2", "", "t"))
 
     assert [entry[0] for entry in poll(server, first="(" + first[0][0].decode())[0]] == [second[0][0]]
     assert poll(server, first="(" + second[0][0].decode())[0] == []
