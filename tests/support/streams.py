@@ -20,6 +20,8 @@ class Stream:
         self.number = 0
         self.nonce = nonce
         self.now_ms = first_ms
+        self.tick_ms = 1
+        """How much time passes before each record."""
         self.begin_epoch(nonce)
 
     def begin_epoch(self, nonce: int) -> Record:
@@ -29,13 +31,14 @@ class Stream:
         return self.append(uid="")
 
     def append(self, *selectors: Selector, uid: str | None = None, soft: bool = False) -> Record:
-        """Another record, a millisecond later."""
+        """Another record, a tick later; ids grow although the clock may not."""
         before = self.ids[-1] if self.ids else (0, 0)
-        self.now_ms += 1
-        position = Position(self.number, self.now_ms, 0, self.nonce)
-        record = Record(position, before, f"u{self.now_ms}" if uid is None else uid, selectors, soft)
+        self.now_ms += self.tick_ms
+        ms, seq = max((self.now_ms, 0), (before[0], before[1] + 1))
+        position = Position(self.number, ms, seq, self.nonce)
+        record = Record(position, before, f"u{ms}-{seq}" if uid is None else uid, selectors, soft)
         self.records.append(record)
-        self.ids.append((self.now_ms, 0))
+        self.ids.append((ms, seq))
         return record
 
     def append_garbage(self) -> None:
