@@ -27,9 +27,9 @@ check-tests: $(VENV)/test.stamp
 
 lock: ## resolve the requirements anew (needs uv)
 	@for set in run test; do \
-	  uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --generate-hashes --python-version 3.11 \
+	  uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-strip-extras --generate-hashes --python-version 3.11 \
 	    --extra embedded --group $$set --custom-compile-command "make lock" pyproject.toml -o requirements/$$set.lock; done
-	@uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --generate-hashes --python-version 3.11 \
+	@uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-strip-extras --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements/image.lock
 
 clean: ## forget the environment and all caches
