@@ -35,6 +35,8 @@ from proxy.engine.coalescing import Flights
 from proxy.engine.fetching import Fetcher
 from proxy.engine.keeping import Keeper
 from proxy.engine.marks import Marks
+from proxy.engine.origin_flow import OriginFlow
+from proxy.engine.passing import Passing
 from proxy.engine.refreshing import Refresher
 from proxy.engine.request_flow import RequestFlow
 from proxy.engine.spool import SpoolBudget
@@ -200,12 +202,9 @@ class Process:
             at_once=max(1, config.origin.max_in_flight // 2),
             monotonic=time.monotonic,
         )
-        self.flow = RequestFlow(
-            config,
-            tiers=tiers,
+        origin_flow = OriginFlow(
             shared=tiers,
             log=self.log,
-            origin=self._origin,
             fetcher=fetcher,
             flights=flights,
             refresher=refresher,
@@ -213,6 +212,18 @@ class Process:
             secret=secret,
             clock=time.time,
             monotonic=time.monotonic,
+            dice=random.random,
+        )
+        self.flow = RequestFlow(
+            config,
+            tiers=tiers,
+            shared=tiers,
+            log=self.log,
+            origin_flow=origin_flow,
+            passing=Passing(origin=self._origin, log=self.log, clock=time.time),
+            refresher=refresher,
+            secret=secret,
+            clock=time.time,
             dice=random.random,
         )
         self.metrics.gauges["flights"] = lambda: {(): len(flights)}

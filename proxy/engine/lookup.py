@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from proxy.config.policy import RoutePolicy
-from proxy.model import Forward, Reason, Request, StoredResponse, VaryRecord
+from proxy.model import Forward, Outcome, Reason, Request, StoredResponse, VaryRecord
 from proxy.policy.bypass import authorization_is_covered, cookies_are_covered
 from proxy.policy.cache_key import CacheKey
 from proxy.policy.directives import RequestDirectives
@@ -56,6 +56,11 @@ class Lookup:
     def stand_in(self) -> StoredResponse | None:
         """What may be served when the origin fails, if the policy allows it."""
         return self.base or self.unproven
+
+    @property
+    def miss_outcome(self) -> Outcome:
+        """What an answer from the origin is to this request."""
+        return Outcome.EXPIRED if self.forward is Forward.STALE else Outcome.MISS
 
     def flight_key(self) -> bytes:
         """Who may share a fetch: the same entry, and never two identities.

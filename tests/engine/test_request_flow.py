@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
-from proxy.engine.coalescing import Ending, Flight, Released
-from proxy.engine.lookup import Lookup
-from proxy.model import FailureKind, Forward, OriginFailure, Outcome, Reason, Request, Validity
+from proxy.model import Forward, Outcome, Reason, Request, Validity
 from tests.support.configs import config
-from tests.support.engine_fakes import REFUSED, Engine, FakeL2, body_of, reply, turns
+from tests.support.engine_fakes import Engine, FakeL2, body_of, detail_of, reply
 from tests.support.routing import get
 
-TIMED_OUT = OriginFailure(FailureKind.RESPONSE_TIMEOUT)
 WINDOW = b"max-age=100, stale-while-revalidate=50"
-
-
-def detail_of(answer: object) -> str | None:
-    return answer.cache_status.detail  # type: ignore[attr-defined]
 
 
 async def test_a_miss_is_stored_and_then_hit_without_waiting() -> None:
@@ -48,20 +39,6 @@ async def test_a_request_that_bypasses_is_no_hit_and_passes() -> None:
         "method",
     )
     assert await body_of(answer) == b"body"
-
-
-async def test_a_bypass_that_fails_is_a_problem() -> None:
-    engine = Engine()
-    engine.origin.will(REFUSED)
-    answer = await engine.serve(get(method="POST"))
-    assert (answer.status, answer.failure, detail_of(answer)) == (502, REFUSED, "refused")
-
-
-async def test_an_unsafe_request_purges_its_target() -> None:
-    engine = Engine()
-    await engine.serve(get(b"/a", method="POST"))
-    ((selectors, soft),) = engine.log.purged
-    assert ([selector.value for selector in selectors], soft) == (["http://shop/a"], False)
 
 
 async def test_purge_is_answered_here_where_networks_are_named() -> None:
@@ -107,78 +84,6 @@ async def test_after_the_window_the_client_waits_for_the_origin() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("failure", "forward_status"),
-    [(REFUSED, None), (TIMED_OUT, None), *((status, status) for status in (500, 502, 503, 504))],
-)
-async def test_stale_stands_in_when_the_origin_fails(
-    failure: OriginFailure | int, forward_status: int | None
-) -> None:
-    engine = Engine()
-    said = reply(b"", status=failure) if isinstance(failure, int) else failure
-    engine.origin.will(reply(), said)
-    await engine.ask()
-    engine.step(150)
-    answer = await engine.ask()
-    assert (answer.status, answer.body, answer.outcome, answer.cache_status.ttl) == (
-        200,
-        b"body",
-        Outcome.STALE,
-        -50,
-    )
-    assert (answer.cache_status.forward_status, detail_of(answer)) == (forward_status, "stale-if-error")
-
-
-@pytest.mark.parametrize("rule", [b"must-revalidate", b"proxy-revalidate", b"no-cache"])
-@pytest.mark.parametrize("failure", [REFUSED, TIMED_OUT, 500, 503])
-async def test_stale_never_stands_in_where_the_response_forbids_it(
-    rule: bytes, failure: OriginFailure | int
-) -> None:
-    engine = Engine()
-    said = reply(b"", status=failure) if isinstance(failure, int) else failure
-    engine.origin.will(reply(b"max-age=100, " + rule, (b"ETag", b'"1"')), said)
-    await engine.ask()
-    engine.step(150)
-    expected = failure if isinstance(failure, int) else failure.kind.status
-    assert (await engine.ask()).status == expected
-
-
-@pytest.mark.parametrize(("overdue", "status"), [(299, 200), (301, 502)])
-async def test_stale_stands_in_within_its_window_only(overdue: int, status: int) -> None:
-    engine = Engine()
-    engine.origin.will(reply(b"max-age=100", (b"ETag", b'"1"')), REFUSED)
-    await engine.ask()
-    engine.step(100 + overdue)
-    assert (await engine.ask()).status == status
-
-
-async def test_a_key_that_fails_is_not_asked_for_again_at_once() -> None:
-    engine = Engine()
-    engine.origin.will(reply(), REFUSED)
-    await engine.ask()
-    engine.step(150)
-    outcomes = [(await engine.ask()).outcome for _ in range(5)]
-    assert (set(outcomes), len(engine.origin.requests)) == ({Outcome.STALE}, 2)
-    engine.step(1)
-    await engine.ask()
-    assert len(engine.origin.requests) == 3
-
-
-async def test_a_failing_key_without_a_stand_in_is_asked_for_each_time() -> None:
-    engine = Engine()
-    engine.origin.will(REFUSED)
-    assert [(await engine.ask()).status for _ in range(2)] == [502, 502]
-    assert len(engine.origin.requests) == 2
-
-
-async def test_a_success_ends_the_failing() -> None:
-    engine = Engine()
-    engine.origin.will(REFUSED, reply(b"max-age=1"))
-    await engine.ask()
-    await engine.ask()
-    assert not engine.refresher.is_failing(engine.lookup(get()))
-
-
 async def test_a_missing_thing_is_remembered() -> None:
     engine = Engine(negative={404: "30s"})
     engine.origin.will(reply(b"", status=404))
@@ -188,96 +93,6 @@ async def test_a_missing_thing_is_remembered() -> None:
     engine.step(31)
     await engine.ask()
     assert len(engine.origin.requests) == 2
-
-
-async def test_a_remembered_error_never_replaces_a_usable_good_entry() -> None:
-    engine = Engine(negative={404: "30s", "errors": {500: "5s"}})
-    engine.origin.will(reply(), reply(b"", status=500))
-    await engine.ask()
-    engine.step(150)
-    assert [(await engine.ask()).status for _ in range(3)] == [200] * 3
-    engine.step(10)
-    assert (await engine.ask()).status == 200
-
-
-@pytest.mark.parametrize("soft", [True, False])
-async def test_a_purge_during_the_fetch_keeps_it_from_being_served_fresh(soft: bool) -> None:
-    engine = Engine()
-    engine.origin.gate.clear()
-    async with asyncio.TaskGroup() as group:
-        asked = group.create_task(engine.ask())
-        await engine.origin.asked(1)
-        engine.log.purge(soft=soft)
-        engine.origin.gate.set()
-    assert asked.result().body == b"body"
-    assert asked.result().cache_status.stored is soft
-    engine.origin.will(reply(pieces=(b"new",)))
-    assert (await engine.ask()).body == b"new"
-    assert len(engine.origin.requests) == 2
-
-
-@pytest.mark.parametrize("soft", [True, False])
-async def test_a_purge_during_a_refresh_keeps_it_from_being_served_fresh(soft: bool) -> None:
-    engine = Engine()
-    engine.origin.will(reply(WINDOW), reply(pieces=(b"old",)), reply(pieces=(b"new",)))
-    await engine.ask()
-    engine.step(120)
-    engine.origin.gate.clear()
-    await engine.ask()
-    await engine.origin.asked(2)
-    engine.log.purge(soft=soft)
-    engine.origin.gate.set()
-    await engine.settle()
-    assert (await engine.ask()).body == b"new"
-
-
-@pytest.mark.parametrize("soft", [True, False])
-async def test_a_purge_during_200_fetches_never_leaves_a_stale_answer(soft: bool) -> None:
-    engine = Engine()
-    for number in range(200):
-        old, new = b"old %d" % number, b"new %d" % number
-        engine.origin.will(reply(pieces=(old,)), reply(pieces=(new,)))
-        target = b"/%d" % (number % 3)
-        engine.step(101)
-        asked = len(engine.origin.requests)
-        engine.origin.gate.clear()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(engine.ask(target))
-            await engine.origin.asked(asked + 1)
-            await turns(number % 4)
-            engine.log.purge(soft=soft)
-            engine.origin.gate.set()
-        assert (await engine.ask(target)).body == new
-
-
-@pytest.mark.parametrize("soft", [True, False])
-async def test_who_asked_before_a_purge_shares_the_fetch_and_who_asks_after_does_not(soft: bool) -> None:
-    engine = Engine()
-    engine.origin.will(reply(pieces=(b"old",)), reply(pieces=(b"new",)))
-    engine.origin.gate.clear()
-    async with asyncio.TaskGroup() as group:
-        leader = group.create_task(engine.ask())
-        await engine.origin.asked(1)
-        before = group.create_task(engine.ask())
-        await turns(3)
-        engine.log.purge(soft=soft)
-        after = group.create_task(engine.ask())
-        await turns(3)
-        engine.origin.gate.set()
-    assert [task.result().body for task in (leader, before, after)] == [b"old", b"old", b"new"]
-
-
-async def test_a_follower_overtaken_again_and_again_flies_alone_in_the_end() -> None:
-    engine = Engine()
-    engine.origin.will(*(reply(b"max-age=0", (b"ETag", b'"1"')) for _ in range(20)))
-    engine.origin.gate.clear()
-    async with asyncio.TaskGroup() as group:
-        asked = [group.create_task(engine.ask()) for _ in range(8)]
-        await engine.origin.asked(1)
-        await turns(5)
-        engine.origin.gate.set()
-    assert {task.result().status for task in asked} == {200}
-    assert len(engine.origin.requests) == 8
 
 
 async def test_a_304_renews_the_stored_response() -> None:
@@ -311,20 +126,6 @@ async def test_a_range_of_a_stored_response_is_answered_here() -> None:
     await engine.ask()
     answer = await engine.ask(b"/", (b"Range", b"bytes=1-2"))
     assert (answer.status, answer.body, answer.length) == (206, b"od", 2)
-
-
-async def test_only_if_cached_is_504_on_a_miss_and_a_hit_on_a_hit() -> None:
-    engine = Engine()
-    line = (b"Cache-Control", b"only-if-cached")
-    answer = await engine.ask(b"/", line)
-    assert (answer.status, detail_of(answer), engine.origin.requests) == (504, "only-if-cached", [])
-    await engine.ask()
-    assert (await engine.ask(b"/", line)).outcome is Outcome.HIT
-
-
-async def test_only_if_cached_can_be_ignored() -> None:
-    engine = Engine(client_cache_control="ignore")
-    assert (await engine.ask(b"/", (b"Cache-Control", b"only-if-cached"))).status == 200
 
 
 async def test_a_conditional_client_gets_304_made_here_on_a_miss() -> None:
@@ -387,15 +188,6 @@ async def test_a_purge_while_l2_answers_counts() -> None:
     assert (await engine.ask()).body == b"new"
 
 
-async def test_an_l2_that_is_lost_sheds_where_the_operator_said_so() -> None:
-    l2 = FakeL2()
-    l2.is_open = True
-    engine = Engine(l2=l2, on_error="shed")
-    answer = await engine.ask()
-    assert (answer.status, detail_of(answer), engine.origin.requests) == (503, "shed", [])
-    assert answer.extra.startswith(b"Retry-After: ")
-
-
 async def test_a_hit_says_that_the_log_is_behind() -> None:
     engine = Engine()
     await engine.ask()
@@ -420,77 +212,3 @@ async def test_an_assumed_lifetime_is_not_shared_with_cookies() -> None:
         Forward.BYPASS,
         Reason.COOKIE.value,
     )
-
-
-async def test_a_response_for_somebody_elses_authorization_is_asked_for() -> None:
-    engine = Engine()
-    await engine.ask()
-    answer = await engine.ask(b"/", (b"Authorization", b"x"))
-    assert (answer.outcome, detail_of(answer)) == (Outcome.BYPASS, "authorization")
-
-
-async def test_a_response_that_is_not_stored_says_why() -> None:
-    engine = Engine()
-    engine.origin.will(reply(b"private"))
-    answer = await engine.ask()
-    assert (answer.outcome, answer.cache_status.forward, detail_of(answer)) == (
-        Outcome.MISS,
-        Forward.URI_MISS,
-        "private",
-    )
-
-
-async def test_a_leader_whose_fetch_ends_with_nothing_to_share_gets_503(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    engine = Engine()
-
-    async def release(_: Flight, __: Lookup) -> Ending:
-        return Released(Reason.NO_STORE)
-
-    monkeypatch.setattr(engine.fetcher, "fetch", release)
-    assert (await engine.ask()).status == 503
-
-
-@pytest.mark.parametrize("failure", [REFUSED, 503])
-async def test_cut_off_from_the_log_a_stored_response_stands_in_unvalidated(
-    failure: OriginFailure | int,
-) -> None:
-    engine = Engine(negative={"errors": {500: "5s"}})
-    said = reply(b"", status=failure) if isinstance(failure, int) else failure
-    engine.origin.will(reply(b"max-age=100", (b"ETag", b'"1"')), said)
-    await engine.ask()
-    engine.log.is_synced, engine.log.forced = False, Validity.UNSYNCED
-    answer = await engine.ask()
-    assert (answer.body, answer.outcome, detail_of(answer)) == (b"body", Outcome.STALE, "unsynced")
-    assert b"if-none-match" not in engine.origin.requests[1].fields
-
-
-async def test_what_a_hard_purge_took_back_never_stands_in() -> None:
-    engine = Engine()
-    engine.origin.will(reply(), REFUSED)
-    await engine.ask()
-    engine.log.purge()
-    assert (await engine.ask()).status == 502
-
-
-async def test_what_a_soft_purge_made_stale_stands_in() -> None:
-    engine = Engine()
-    engine.origin.will(reply(), REFUSED)
-    await engine.ask()
-    engine.log.purge(soft=True)
-    assert (await engine.ask()).outcome is Outcome.STALE
-
-
-async def test_what_a_hard_purge_took_back_while_the_origin_failed_does_not_stand_in() -> None:
-    engine = Engine()
-    engine.origin.will(reply(), REFUSED)
-    await engine.ask()
-    engine.step(150)
-    engine.origin.gate.clear()
-    async with asyncio.TaskGroup() as group:
-        asked = group.create_task(engine.ask())
-        await engine.origin.asked(2)
-        engine.log.purge()
-        engine.origin.gate.set()
-    assert asked.result().status == 502

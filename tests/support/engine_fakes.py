@@ -13,6 +13,8 @@ from proxy.engine.fetching import Fetcher
 from proxy.engine.keeping import Keeper
 from proxy.engine.lookup import Lookup
 from proxy.engine.marks import Marks
+from proxy.engine.origin_flow import OriginFlow
+from proxy.engine.passing import Passing
 from proxy.engine.refreshing import Refresher
 from proxy.engine.request_flow import RequestFlow
 from proxy.engine.spool import SpoolBudget
@@ -263,12 +265,9 @@ class Engine:
         )
 
     def _flow(self, sections: dict[str, Any]) -> RequestFlow:
-        return RequestFlow(
-            config(routes=[self.route], **sections),
-            tiers=self.tiers,
+        origin_flow = OriginFlow(
             shared=self.tiers,
             log=self.log,
-            origin=self.origin,
             fetcher=self.fetcher,
             flights=self.flights,
             refresher=self.refresher,
@@ -276,6 +275,18 @@ class Engine:
             secret=SECRET,
             clock=self.clock,
             monotonic=self.monotonic,
+            dice=self.dice,
+        )
+        return RequestFlow(
+            config(routes=[self.route], **sections),
+            tiers=self.tiers,
+            shared=self.tiers,
+            log=self.log,
+            origin_flow=origin_flow,
+            passing=Passing(origin=self.origin, log=self.log, clock=self.clock),
+            refresher=self.refresher,
+            secret=SECRET,
+            clock=self.clock,
             dice=self.dice,
         )
 
@@ -326,3 +337,9 @@ async def body_of(answer: Answer) -> bytes:
         while piece := await answer.body.read():
             pieces.append(piece)
     return b"".join(pieces)
+
+
+def detail_of(answer: Answer) -> str | None:
+    """The word in Cache-Status that says more."""
+    assert answer.cache_status is not None
+    return answer.cache_status.detail

@@ -1,0 +1,222 @@
+"""A miss: who asks the origin, who waits for it, and what each gets of the outcome.
+
+One fetch per key in this process (coalescing.py); what it stores is fetching.py's; here it is decided for
+each request whether it may have another's answer, and what stands in when the origin fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+from proxy.engine import answers
+from proxy.engine.coalescing import (
+    Ending,
+    Failed,
+    Fetched,
+    Flight,
+    Flights,
+    Released,
+    Streaming,
+    Uncacheable,
+    Unshared,
+)
+from proxy.engine.fetching import Fetcher
+from proxy.engine.lookup import Lookup
+from proxy.engine.marks import Marks
+from proxy.engine.protocols import Log, SharedTier
+from proxy.engine.refreshing import Refresher
+from proxy.model import Answer, CacheStatus, Forward, Outcome, Validity
+from proxy.policy.cache_key import variant_key
+from proxy.policy.failures import retry_after
+from proxy.policy.reuse import Reuse, decide, may_answer_error
+
+JOINS = 3
+"""How often a follower whose flight was overtaken by a purge joins another before it flies alone."""
+
+
+class OriginFlow:
+    """Answers what the tiers cannot. Every wait has the deadlines of the fetch that it waits for."""
+
+    def __init__(
+        self,
+        *,
+        shared: SharedTier,
+        log: Log,
+        fetcher: Fetcher,
+        flights: Flights,
+        refresher: Refresher,
+        uncacheable: Marks,
+        secret: bytes,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        dice: Callable[[], float],
+    ) -> None:
+        self._shared = shared
+        self._log = log
+        self._fetcher = fetcher
+        self._flights = flights
+        self._refresher = refresher
+        self._uncacheable = uncacheable
+        self._secret = secret
+        self._clock = clock
+        self._monotonic = monotonic
+        self._dice = dice
+
+    async def answer(self, lookup: Lookup) -> Answer:
+        """The origin's answer, another's that may be shared, or what stands in for it."""
+        if self._refresher.is_failing(lookup):
+            answer = self._stand_in(lookup, Failed(504))
+            if answer is not None:
+                return answer
+        return await self._coalesced(lookup) if self._may_share(lookup) else await self._lead(lookup)
+
+    def refused(self, lookup: Lookup) -> Answer | None:
+        """Why the origin must not be asked for this request; None: it may be."""
+        now, route = self._clock(), lookup.match.route.name
+        if lookup.directives.only_if_cached and lookup.policy.client_cache_control == "honour":
+            detail = "The request asked for a stored answer only, and there is none that may be used."
+            return answers.refused(504, detail, now=now, route=route, word="only-if-cached")
+        if self._shared.must_shed:
+            detail = "The shared cache cannot be asked, and the origin is not to be exposed."
+            return answers.refused(503, detail, now=now, route=route, word="shed", extra=retry_after(1))
+        return None
+
+    def _may_share(self, lookup: Lookup) -> bool:
+        asked = lookup.directives
+        wants_its_own = lookup.policy.client_cache_control == "honour" and (
+            asked.no_cache or asked.no_store or asked.max_age is not None
+        )
+        if wants_its_own or lookup.policy.coalesce.scope == "off":
+            return False
+        return not self._uncacheable.has(lookup.flight_key(), at=self._monotonic())
+
+    async def _coalesced(self, lookup: Lookup) -> Answer:
+        for _ in range(JOINS):
+            flight = self._flights.get(lookup.flight_key())
+            if flight is None:
+                return await self._lead(lookup, is_shared=True)
+            arrived_version = self._log.capture().version
+            ending = await flight.ending()
+            if isinstance(ending, Released):
+                break
+            answer = self._share(lookup, flight, ending, arrived_version)
+            if answer is not None:
+                return answer
+        return await self._lead(lookup)
+
+    def _share(self, lookup: Lookup, flight: Flight, ending: Ending, arrived_version: int) -> Answer | None:
+        """What a follower gets of another's fetch; None: it must ask for itself (invalidation R9)."""
+        if isinstance(ending, Failed):
+            return self._failed(lookup, ending, collapsed=True)
+        if not isinstance(ending, Fetched) or not self._is_same_variant(lookup, ending):
+            return None
+        now = self._clock()
+        validity = self._log.judge(ending.stored, began_at=flight.capture.began_at)
+        if arrived_version == flight.capture.version and validity in (Validity.DEAD, Validity.STALE):
+            # It asked before the invalidation came: bound by what held when it arrived.
+            validity = Validity.ALIVE
+        decision = decide(
+            ending.stored,
+            validity,
+            lookup.request,
+            lookup.directives,
+            lookup.policy,
+            now=now,
+            roll=self._dice(),
+        )
+        if decision.reuse not in (Reuse.FRESH, Reuse.REFRESH):
+            return None
+        status = CacheStatus(forward=lookup.forward, collapsed=True, ttl=int(decision.seconds_left))
+        return answers.from_stored(
+            lookup.request, ending.stored, status, Outcome.COLLAPSED, now=now, route=lookup.match.route.name
+        )
+
+    def _is_same_variant(self, lookup: Lookup, ending: Fetched) -> bool:
+        """The answer may vary by fields in which this request differs from the one that asked."""
+        if not ending.vary:
+            return True
+        primary, fields = lookup.key.digest, lookup.request.fields
+        ours = variant_key(primary, ending.vary, fields, secret=self._secret)
+        return ours == variant_key(primary, ending.vary, ending.asked, secret=self._secret)
+
+    async def _lead(self, lookup: Lookup, *, is_shared: bool = False) -> Answer:
+        key = lookup.flight_key()
+
+        async def fetch(flight: Flight) -> Ending:
+            return await self._fetcher.fetch(flight, lookup)
+
+        flight = self._flights.start(key, self._log.capture(), fetch, is_shared=is_shared)
+        opening = await flight.opening()
+        match opening:
+            case Streaming():
+                status = self._status(lookup, opening.head.status, stored=True)
+                return answers.streaming(
+                    lookup.request, opening, status, lookup.miss_outcome, route=lookup.match.route.name
+                )
+            case Uncacheable(response=response, reason=reason):
+                self._uncacheable.add(key, at=self._monotonic())
+                status = answers.why_not_stored(lookup.forward, response.head.status, reason)
+                outcome = Outcome.BYPASS if status.forward is Forward.BYPASS else lookup.miss_outcome
+                return answers.passed(response, status, outcome, route=lookup.match.route.name)
+            case Unshared(stored=stored, head=head):
+                return self._fetched(lookup, Fetched(stored, head, is_kept=False, is_validated=True))
+            case Fetched():
+                self._refresher.succeeded(lookup)
+                return self._fetched(lookup, opening)
+            case Failed():
+                return self._failed(lookup, opening)
+            case Released():
+                return self._failed(lookup, Failed(503))
+            case unknown:
+                assert_never(unknown)
+
+    def _fetched(self, lookup: Lookup, fetched: Fetched) -> Answer:
+        """For the one who asked: its own answer, whatever it says of reuse."""
+        now = self._clock()
+        stored = fetched.stored
+        origin_status = 304 if fetched.is_validated else fetched.head.status
+        ttl = int(stored.lifetime - stored.age(now)) if fetched.is_validated else None
+        status = self._status(lookup, origin_status, stored=fetched.is_kept, ttl=ttl)
+        outcome = Outcome.REVALIDATED if fetched.is_validated else lookup.miss_outcome
+        lines = None if fetched.is_validated else answers.client_lines(fetched.head)
+        return answers.from_stored(
+            lookup.request, stored, status, outcome, now=now, route=lookup.match.route.name, lines=lines
+        )
+
+    def _failed(self, lookup: Lookup, ending: Failed, *, collapsed: bool = False) -> Answer:
+        self._refresher.failed(lookup)
+        answer = self._stand_in(lookup, ending)
+        if answer is not None:
+            return answer
+        return answers.failed(
+            ending,
+            lookup.forward,
+            now=self._clock(),
+            route=lookup.match.route.name,
+            collapsed=collapsed,
+        )
+
+    def _stand_in(self, lookup: Lookup, ending: Failed) -> Answer | None:
+        """A stale answer, where the policy allows one while the origin fails (RFC 5861 §4)."""
+        base = lookup.stand_in
+        if base is None:
+            return None
+        now = self._clock()
+        validity = self._log.judge(base)
+        if not may_answer_error(base, validity, lookup.request, lookup.policy, now=now):
+            return None
+        status = CacheStatus(
+            forward=Forward.STALE,
+            forward_status=None if ending.failure else ending.status,
+            ttl=int(base.lifetime - base.age(now)),
+            detail="stale-if-error" if self._log.is_synced else "unsynced",
+        )
+        return answers.from_stored(
+            lookup.request, base, status, Outcome.STALE, now=now, route=lookup.match.route.name
+        )
+
+    def _status(
+        self, lookup: Lookup, origin_status: int, *, stored: bool, ttl: int | None = None
+    ) -> CacheStatus:
+        return CacheStatus(forward=lookup.forward, forward_status=origin_status, stored=stored, ttl=ttl)
