@@ -67,7 +67,7 @@ def from_stored(
     if is_hit_not_modified(request, stored):
         return _not_modified(answer)
     if b"range" in request.fields:
-        return _part(answer, select_range(request, stored))
+        return _part(answer, select_range(request, stored), stored)
     return answer
 
 
@@ -85,15 +85,14 @@ def _not_modified(answer: Answer) -> Answer:
     return answer
 
 
-def _part(answer: Answer, portion: Slice | Portion) -> Answer:
-    body = answer.body
-    if portion is Portion.WHOLE or not isinstance(body, bytes):
+def _part(answer: Answer, portion: Slice | Portion, stored: StoredResponse) -> Answer:
+    if portion is Portion.WHOLE:
         return answer
-    length = len(body)
+    length = len(stored.body) if stored.part is None else stored.part.complete_length
     if isinstance(portion, Slice):
         answer.status, answer.reason = 206, b"Partial Content"
         answer.lines = partial_lines(answer.lines, portion, length)
-        answer.body = body[portion.start : portion.end]
+        answer.body = stored.body[portion.start : portion.end]
     else:
         answer.status, answer.reason = 416, b"Range Not Satisfiable"
         answer.extra = unsatisfied_line(length)

@@ -51,18 +51,23 @@ class Unshared:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The whole response as an entry. `head` is the origin's own, for the one who asked."""
+    """The whole response as an entry."""
 
     stored: StoredResponse
-    head: ResponseHead
+    head: ResponseHead | None
+    """The origin's own, for the one who asked; None: it was not about the whole response (304, 206)."""
     is_kept: bool
     """A store has it; False when an invalidation overtook the fetch."""
-    is_validated: bool = False
-    """The origin said 304: the stored response was refreshed."""
+    origin_status: int
     vary: tuple[bytes, ...] = ()
     """Request fields in which a follower must agree with the one who asked (RFC 9111 §4.1)."""
     asked: Fields = field(default_factory=Fields)
     """The fields of the request that asked."""
+
+    @property
+    def is_validated(self) -> bool:
+        """The origin said that the stored response holds."""
+        return self.origin_status == 304
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from proxy.model import (
 from proxy.observe.metrics import Metrics
 from proxy.policy.directives import vary_names
 from proxy.policy.failures import is_error_status
+from proxy.policy.parts import Joint, completion_lines, is_sound, joint
 from proxy.policy.reuse import Reuse, decide, may_answer_error
 from proxy.policy.storing import StorePlan, plan, stored
 from proxy.policy.tags import for_clients
@@ -98,9 +99,21 @@ class Fetcher:
         if is_error_status(status) and self._has_stand_in(lookup):
             response.body.abandon()
             return Failed(status)
-        planned = plan(
+        joined = joint(lookup.part, response.head) if lookup.part is not None else None
+        if lookup.completes and status in (206, 416):
+            return await self._completed(flight, lookup, response, joined)
+        planned = self._plan(lookup, response, joined)
+        if isinstance(planned, Reason):
+            return self._uncacheable(flight, lookup, response, planned)
+        length = response.body.length
+        if length is not None and length > self._max_body(lookup):
+            return self._uncacheable(flight, lookup, response, Reason.TOO_LARGE)
+        return await self._collect(flight, lookup, response, planned, joined)
+
+    def _plan(self, lookup: Lookup, response: OriginResponse, joined: Joint | None) -> StorePlan | Reason:
+        return plan(
             lookup.request,
-            response.head,
+            response.head if joined is None else joined.head,
             response.framing,
             lookup.match,
             requested_at=response.requested_at,
@@ -108,12 +121,20 @@ class Fetcher:
             roll=self._dice(),
             profile=self._profile,
         )
+
+    async def _completed(
+        self, flight: Flight, lookup: Lookup, response: OriginResponse, joined: Joint | None
+    ) -> Ending:
+        """The rest of a stored part: with it the whole; where it does not fit, the whole is asked for."""
+        planned = Reason.INCOMPLETE if joined is None else self._plan(lookup, response, joined)
         if isinstance(planned, Reason):
-            return self._uncacheable(flight, lookup, response, planned)
-        length = response.body.length
-        if length is not None and length > self._max_body(lookup):
-            return self._uncacheable(flight, lookup, response, Reason.TOO_LARGE)
-        return await self._collect(flight, lookup, response, planned)
+            response.body.abandon()
+        else:
+            ending = await self._collect(flight, lookup, response, planned, joined)
+            if not isinstance(ending, Released):
+                return ending
+        lookup.part = None
+        return await self._ask(flight, lookup, None)
 
     def _has_stand_in(self, lookup: Lookup) -> bool:
         """Does a stored response go before an error: by stale-if-error, or served while it is refreshed?"""
@@ -168,18 +189,28 @@ class Fetcher:
             flight.open(Unshared(entry, head, validated))
             return Released(validated)
         vary = vary_names(validated.fields()) or ()
-        return self._finish(flight, lookup, validated, response, vary=vary, is_validated=True)
+        return self._finish(flight, lookup, validated, response, vary=vary)
 
     async def _collect(
-        self, flight: Flight, lookup: Lookup, response: OriginResponse, planned: StorePlan
+        self,
+        flight: Flight,
+        lookup: Lookup,
+        response: OriginResponse,
+        planned: StorePlan,
+        joined: Joint | None,
     ) -> Ending:
         length = response.body.length
         spool = Spool(length=length, max_bytes=self._max_body(lookup), budget=self._budget)
-        if length is None or length > WHOLE_BYTES:
+        is_large = length is None or length > WHOLE_BYTES
+        # A client that asked for a range gets the origin's own answer, whatever becomes of it here.
+        if lookup.asks_range or (is_large and not lookup.completes):
             _open_stream(flight, response, spool)
         try:
             while piece := await response.body.read():
                 if not spool.try_add(piece):
+                    if lookup.completes:
+                        response.body.abandon()
+                        return Released(Reason.TOO_LARGE)
                     return await self._pipe(flight, lookup, response, spool, piece)
             body = spool.complete()
         except BodyBroken as broken:
@@ -188,7 +219,11 @@ class Fetcher:
         finally:
             spool.release()
         fetch_seconds = max(0.0, self._clock() - response.requested_at)
-        entry = stored(planned, body, lookup.key, born=flight.capture.born, fetch_seconds=fetch_seconds)
+        content = body if joined is None else joined.body(body)
+        entry = stored(planned, content, lookup.key, born=flight.capture.born, fetch_seconds=fetch_seconds)
+        if not is_sound(entry, joined, received_bytes=len(body), profile=self._profile):
+            self._metrics.not_stored.add(lookup.match.route.name, Reason.INCOMPLETE.value)
+            return Released(Reason.INCOMPLETE)
         return self._finish(flight, lookup, entry, response, vary=planned.vary)
 
     async def _pipe(
@@ -218,7 +253,6 @@ class Fetcher:
         response: OriginResponse,
         *,
         vary: tuple[bytes, ...],
-        is_validated: bool = False,
     ) -> Fetched:
         """Decide again at the store (invalidation R8), in the step that stores."""
         began_at = flight.capture.began_at
@@ -229,7 +263,9 @@ class Fetcher:
             self._metrics.not_stored.add(lookup.match.route.name, Reason.INVALIDATED.value)
         # A 304 says nothing of variants: followers must agree in what the entry is known to vary by.
         names = vary or (lookup.record.names if lookup.record else ())
-        return Fetched(entry, response.head, is_kept, is_validated, names, lookup.request.fields)
+        status = response.head.status
+        head = None if status in (206, 304) else response.head
+        return Fetched(entry, head, is_kept, status, names, lookup.request.fields)
 
 
 def _open_stream(flight: Flight, response: OriginResponse, spool: Spool) -> None:
@@ -239,11 +275,13 @@ def _open_stream(flight: Flight, response: OriginResponse, spool: Spool) -> None
 
 
 def _origin_request(lookup: Lookup, base: StoredResponse | None, *, has_leader: bool) -> Request:
-    """The request that fills the cache: whole (no conditions of the client's), ours where we validate."""
+    """The request that fills the cache: no conditions of the client's, ours where we validate or complete."""
     request = lookup.request
-    fields = without_conditions(request.fields)
+    fields = without_conditions(request.fields, keep_range=lookup.asks_range)
     if base is not None:
         fields = fields.plus(conditional_lines(base))
+    elif lookup.completes and lookup.part is not None:
+        fields = fields.plus(completion_lines(lookup.part))
     return replace(
         request,
         target=lookup.key.forward_target,

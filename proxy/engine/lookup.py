@@ -26,6 +26,8 @@ class Lookup:
     record: VaryRecord | None = None
     base: StoredResponse | None = None
     """The newest response that may be validated, or stand in when the origin fails."""
+    part: StoredResponse | None = None
+    """A stored part that does not answer the request, but may be completed (RFC 9111 §3.3)."""
     unproven: StoredResponse | None = None
     """Held while the log cannot be read: not validated (a hard purge may be unread), but it may stand in."""
     forward: Forward = Forward.URI_MISS
@@ -56,6 +58,21 @@ class Lookup:
     def stand_in(self) -> StoredResponse | None:
         """What may be served when the origin fails, if the policy allows it."""
         return self.base or self.unproven
+
+    def offer_part(self, stored: StoredResponse) -> None:
+        """A part that newer bytes may be joined to."""
+        self.part = stored
+        self.forward = Forward.PARTIAL
+
+    @property
+    def asks_range(self) -> bool:
+        """The origin is asked for the range that the client wants: nothing whole is there to be validated."""
+        return self.base is None and b"range" in self.request.fields
+
+    @property
+    def completes(self) -> bool:
+        """The origin is asked for what is missing from a stored part."""
+        return self.part is not None and self.base is None and not self.asks_range
 
     @property
     def miss_outcome(self) -> Outcome:

@@ -87,7 +87,7 @@ class OriginFlow:
         wants_its_own = lookup.policy.client_cache_control == "honour" and (
             asked.no_cache or asked.no_store or asked.max_age is not None
         )
-        if wants_its_own or lookup.policy.coalesce.scope == "off":
+        if wants_its_own or lookup.asks_range or lookup.policy.coalesce.scope == "off":
             return False
         return not self._uncacheable.has(lookup.flight_key(), at=self._monotonic())
 
@@ -155,12 +155,13 @@ class OriginFlow:
                     lookup.request, opening, status, lookup.miss_outcome, route=lookup.match.route.name
                 )
             case Uncacheable(response=response, reason=reason):
-                self._uncacheable.add(key, at=self._monotonic())
+                if not lookup.asks_range:  # a part that is not stored says nothing of the whole
+                    self._uncacheable.add(key, at=self._monotonic())
                 status = answers.why_not_stored(lookup.forward, response.head.status, reason)
                 outcome = Outcome.BYPASS if status.forward is Forward.BYPASS else lookup.miss_outcome
                 return answers.passed(response, status, outcome, route=lookup.match.route.name)
-            case Unshared(stored=stored, head=head):
-                return self._fetched(lookup, Fetched(stored, head, is_kept=False, is_validated=True))
+            case Unshared(stored=stored):
+                return self._fetched(lookup, Fetched(stored, None, is_kept=False, origin_status=304))
             case Fetched():
                 self._refresher.succeeded(lookup)
                 return self._fetched(lookup, opening)
@@ -175,11 +176,10 @@ class OriginFlow:
         """For the one who asked: its own answer, whatever it says of reuse."""
         now = self._clock()
         stored = fetched.stored
-        origin_status = 304 if fetched.is_validated else fetched.head.status
         ttl = int(stored.lifetime - stored.age(now)) if fetched.is_validated else None
-        status = self._status(lookup, origin_status, stored=fetched.is_kept, ttl=ttl)
+        status = self._status(lookup, fetched.origin_status, stored=fetched.is_kept, ttl=ttl)
         outcome = Outcome.REVALIDATED if fetched.is_validated else lookup.miss_outcome
-        lines = None if fetched.is_validated else answers.client_lines(fetched.head)
+        lines = None if fetched.head is None else answers.client_lines(fetched.head)
         return answers.from_stored(
             lookup.request, stored, status, outcome, now=now, route=lookup.match.route.name, lines=lines
         )

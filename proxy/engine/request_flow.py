@@ -19,6 +19,7 @@ from proxy.engine.protocols import Log, SharedTier, Tiers
 from proxy.engine.refreshing import Refresher
 from proxy.engine.tier_lookup import look_up, peek
 from proxy.model import (
+    LETTER,
     Answer,
     CacheStatus,
     Forward,
@@ -32,6 +33,7 @@ from proxy.model import (
 from proxy.policy.bypass import Bypass, bypass
 from proxy.policy.cache_key import make_key
 from proxy.policy.directives import request_directives
+from proxy.policy.parts import asks_one_range, holds_range, may_be_joined
 from proxy.policy.reuse import Decision, Reuse, decide
 from proxy.policy.routes import RouteMatch, Routes
 
@@ -68,6 +70,7 @@ class RequestFlow:
         """Put the routes of a configuration in force, for requests from now on."""
         self._routes = Routes(config)
         self._passing.use(self._routes)
+        self._cuts_parts = config.profile == LETTER
         self._data_purge = DataPurge(config.data_purge, self._log, clock=self._clock)
 
     def try_hit(self, request: Request) -> Answer | None:
@@ -132,6 +135,8 @@ class RequestFlow:
             now=now,
             roll=self._dice(),
         )
+        if stored.part is not None:
+            return self._use_part(lookup, stored, decision, tier, now)
         match decision.reuse:
             case Reuse.FRESH:
                 return self._hit(lookup, stored, decision, tier, now)
@@ -147,6 +152,19 @@ class RequestFlow:
                     lookup.unproven = stored
             case unknown:
                 assert_never(unknown)
+        return None
+
+    def _use_part(
+        self, lookup: Lookup, stored: StoredResponse, decision: Decision, tier: str, now: float
+    ) -> Answer | None:
+        """A part answers what lies inside it, or newer bytes are joined to it (RFC 9111 §3.3)."""
+        lookup.refusal = decision.reason
+        is_fresh = decision.reuse in (Reuse.FRESH, Reuse.REFRESH) and not decision.stale
+        if is_fresh and self._cuts_parts and holds_range(lookup.request, stored):
+            return self._hit(lookup, stored, decision, tier, now)
+        is_usable = decision.reuse not in (Reuse.MISS, Reuse.PASS)
+        if is_usable and may_be_joined(stored, is_fresh=is_fresh):
+            lookup.offer_part(stored)
         return None
 
     def _hit(
@@ -167,12 +185,13 @@ class RequestFlow:
         request, match = lookup.request, lookup.match
         if lookup.refusal is Reason.COOKIE:
             return await self._passing.answer(request, match, Bypass(Forward.BYPASS, Reason.COOKIE))
-        if request.method == "HEAD" or b"range" in request.fields:
+        is_unclear_range = lookup.asks_range and not asks_one_range(request)
+        if request.method == "HEAD" or is_unclear_range:
             return await self._forward_alone(lookup)
         return await self._origin_flow.answer(lookup)
 
     async def _forward_alone(self, lookup: Lookup) -> Answer:
-        """HEAD and Range on a miss: asked as they are, not stored."""
+        """HEAD, and a Range of a form that we do not cut: asked as they are, not stored."""
         reason = Reason.RANGE if lookup.request.method == "GET" else Reason.METHOD
         why = Bypass(lookup.forward, reason)
         return await self._passing.answer(lookup.request, lookup.match, why, outcome=lookup.miss_outcome)

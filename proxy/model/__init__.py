@@ -21,15 +21,17 @@ from proxy.model.stored import (
     Entry,
     Held,
     LifetimeSource,
+    Part,
     Position,
     Rule,
     StoredResponse,
     Validity,
     VaryRecord,
 )
-from proxy.model.words import CacheStatus, Forward, Outcome, Reason
+from proxy.model.words import LETTER, CacheStatus, Forward, Outcome, Reason
 
 __all__ = [
+    "LETTER",
     "Answer",
     "Body",
     "BodyBroken",
@@ -46,6 +48,7 @@ __all__ = [
     "OriginFailure",
     "OriginResponse",
     "Outcome",
+    "Part",
     "Position",
     "Reason",
     "Request",

@@ -56,9 +56,18 @@ class Rule(IntFlag):
     """Not validated while fresh, unless the client asks for it (RFC 8246 §2)."""
 
 
+class Part(NamedTuple):
+    """Which bytes of a representation a 206 has, as its Content-Range says (RFC 9110 §14.4)."""
+
+    first: int
+    last: int
+    """Included."""
+    complete_length: int
+
+
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A complete response, ready to be sent again, and all that its reuse depends on."""
+    """A response, ready to be sent again, and all that its reuse depends on."""
 
     status: int
     reason: bytes
@@ -90,6 +99,8 @@ class StoredResponse:
     tags: tuple[bytes, ...] = ()
     fetch_seconds: float = 0.0
     """How long the origin took, first byte sent to last byte received."""
+    part: Part | None = None
+    """What of the representation `body` is; None: all of it."""
 
     def age(self, now: float) -> float:
         """Current age in seconds (RFC 9111 §4.2.3)."""
@@ -110,6 +121,8 @@ class VaryRecord:
     variants: tuple[bytes, ...]
     """Variant keys, oldest first; at most the route's max_variants."""
     expires_at: float
+    by_language: tuple[tuple[bytes, bytes], ...] = ()
+    """The key of a request for one language only, and the variant that is in this language."""
 
 
 Entry = StoredResponse | VaryRecord

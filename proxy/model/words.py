@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+LETTER = "rfc9111"
+"""The profile that follows the letter of RFC 9111 where the default is more careful."""
+
 
 class Outcome(Enum):
     """What became of a request: our word (metric, log, docs) and nginx's (X-Cache-Status)."""

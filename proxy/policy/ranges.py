@@ -1,4 +1,4 @@
-"""Byte ranges cut from a complete stored body (RFC 9110 §14). One range only: of several the client gets all.
+"""Byte ranges cut from a stored body, complete or a part (RFC 9110 §14). Several ranges get all of it.
 
 A Range that is malformed, of another unit, or for another representation (If-Range) counts as absent.
 """
@@ -9,7 +9,7 @@ import re
 from enum import Enum
 from typing import NamedTuple
 
-from proxy.model import Fields, Request, StoredResponse
+from proxy.model import Fields, Part, Request, StoredResponse
 from proxy.policy.dates import http_date
 from proxy.policy.entity_tags import match_strongly
 
@@ -18,10 +18,12 @@ _MOST_DIGITS = 18
 
 
 class Slice(NamedTuple):
-    """Bytes `start` up to, not including, `end` of the body (206)."""
+    """Bytes `start` up to, not including, `end` of the stored body (206)."""
 
     start: int
     end: int
+    offset: int = 0
+    """Where in the representation the stored body begins."""
 
 
 class Portion(Enum):
@@ -32,21 +34,30 @@ class Portion(Enum):
     """The range begins behind the end (416)."""
 
 
+def asked_range(request: Request) -> tuple[bytes, bytes] | None:
+    """First and last position of the one range that a GET asks for, as digits; None: it asks otherwise."""
+    values = request.fields.values(b"range")
+    if len(values) != 1 or request.method != "GET":
+        return None
+    found = _BYTES.fullmatch(values[0])
+    return None if found is None else (found[1], found[2])
+
+
 def select_range(request: Request, stored: StoredResponse) -> Slice | Portion:
     """Which part of the stored body answers the request."""
-    values = request.fields.values(b"range")
-    if len(values) != 1 or request.method != "GET" or stored.status != 200:
+    asked = asked_range(request)
+    is_rangeable = stored.status == 200 or stored.part is not None
+    if asked is None or not is_rangeable or not _is_for(stored, request.fields):
         return Portion.WHOLE
-    found = _BYTES.fullmatch(values[0])
-    if found is None or not _is_for(stored, request.fields):
-        return Portion.WHOLE
-    return _cut(found[1], found[2], len(stored.body))
+    if stored.part is not None:
+        return _cut_part(*asked, stored.part, len(stored.body))
+    return _cut(*asked, len(stored.body))
 
 
 def partial_lines(lines: bytes, part: Slice, length: int) -> bytes:
-    """The field lines of a 206 for `part` of a body of `length` bytes that has these (encoded) lines."""
+    """The field lines of a 206 for `part` of a representation of `length` bytes that has these lines."""
     whole = Fields.decode(lines).without({b"content-range"})
-    text = b"bytes %d-%d/%d" % (part.start, part.end - 1, length)
+    text = b"bytes %d-%d/%d" % (part.offset + part.start, part.offset + part.end - 1, length)
     return whole.plus([(b"Content-Range", text)]).encode()
 
 
@@ -63,6 +74,19 @@ def _cut(first: bytes, last: bytes, length: int) -> Slice | Portion:
     if end <= start:  # RFC 9110 §14.1.1: no range at all
         return Portion.WHOLE
     return Slice(start, min(end, length)) if start < length else Portion.UNSATISFIABLE
+
+
+def _cut_part(first: bytes, last: bytes, part: Part, size: int) -> Slice | Portion:
+    """A slice of the part's body where that has all of the range; nothing else can be said without the rest.
+
+    Where Content-Range and the body disagree in length, it is counted from the end that the range names.
+    """
+    wanted = _cut(first, last, part.complete_length)
+    if not isinstance(wanted, Slice) or wanted.end > part.last + 1:
+        return Portion.WHOLE
+    offset = part.first if first else part.last + 1 - size
+    start, end = wanted.start - offset, min(wanted.end - offset, size)
+    return Slice(start, end, offset) if 0 <= start < end else Portion.WHOLE
 
 
 def _suffix(count: bytes, length: int) -> Slice | Portion:

@@ -6,19 +6,17 @@ Rules that need no lifetime; what follows from the lifetime is storing.py's.
 from __future__ import annotations
 
 from proxy.config.schema import RoutePolicy
-from proxy.model import Fields, Framing, Reason, Request, ResponseHead
+from proxy.model import LETTER, Fields, Framing, Reason, Request, ResponseHead
 from proxy.policy.bypass import authorization_is_covered
 from proxy.policy.directives import ResponseDirectives, request_directives, vary_names
+from proxy.policy.parts import part_of, strong_validator
 from proxy.policy.routes import RouteMatch
 from proxy.policy.tags import OUR_FIELDS
-
-LETTER = "rfc9111"
-"""The profile that follows RFC 9111 where the default is more careful."""
 
 _FIRST_FINAL_STATUS = 200
 _UNDERSTOOD_STATUSES = frozenset(
     {
-        *range(200, 206),
+        *range(200, 207),
         *range(300, 304),
         305,
         307,
@@ -32,8 +30,8 @@ _UNDERSTOOD_STATUSES = frozenset(
     }
 )
 """Final statuses of which we know all that concerns caching (RFC 9110 §15)."""
-_NEVER_STORED = frozenset({206, 304, 428, 429, 431, 511})
-"""Parts of responses; and what RFC 6585 forbids to store."""
+_NEVER_STORED = frozenset({304, 428, 429, 431, 511})
+"""What RFC 6585 forbids to store, and 304, which is no response of its own."""
 
 _NOT_KEPT = OUR_FIELDS | {b"age", b"proxy-authenticate", b"proxy-authentication-info", b"proxy-authorization"}
 """Counted in the initial age, between the origin and us, or for one proxy only (RFC 9111 §3.1)."""
@@ -67,6 +65,7 @@ def refusal(
         match.reason
         or _by_request(request, directives, policy)
         or _by_status(head.status, directives)
+        or _by_range(request, head, profile)
         or _by_directives(head, directives, policy)
         or _by_form(head, framing, directives, policy, profile)
     )
@@ -93,6 +92,16 @@ def _by_status(status: int, directives: ResponseDirectives) -> Reason | None:
     if directives.must_understand and status not in _UNDERSTOOD_STATUSES:
         return Reason.STATUS
     return None
+
+
+def _by_range(request: Request, head: ResponseHead, profile: str) -> Reason | None:
+    asks_range = b"range" in request.fields
+    if head.status != 206:
+        # What it says (416 above all) may be about the range, which the key does not hold.
+        return Reason.RANGE if asks_range and head.status != 200 else None
+    is_named = profile == LETTER or strong_validator(head.fields) is not None
+    is_kept = asks_range and is_named and part_of(head) is not None
+    return None if is_kept else Reason.INCOMPLETE
 
 
 def _by_directives(head: ResponseHead, directives: ResponseDirectives, policy: RoutePolicy) -> Reason | None:

@@ -29,6 +29,7 @@ from proxy.policy.dates import http_date
 from proxy.policy.directives import ResponseDirectives, response_directives, vary_names
 from proxy.policy.failures import is_error_status
 from proxy.policy.freshness import Lifetime, initial_age, lifetime, may_be_assumed, refresh_age, spread
+from proxy.policy.parts import part_of
 from proxy.policy.routes import RouteMatch
 from proxy.policy.staleness import error_window, revalidation_window
 from proxy.policy.storability import is_shared_despite_authorization, kept_fields, refusal
@@ -133,12 +134,15 @@ def _draft(
 ) -> StoredResponse:
     policy = match.route.policy
     rules = _rules(directives)
+    part = part_of(head)
+    # What a part is of is kept as numbers: each answer from it has a Content-Range of its own.
+    described = head.fields if part is None else head.fields.without({b"content-range"})
     lasting = spread(given, share=policy.jitter, roll=roll)
     is_refreshed = not rules & (Rule.NO_CACHE | Rule.IMMUTABLE)
     return StoredResponse(
         status=head.status,
         reason=head.reason,
-        lines=kept_fields(head.fields, directives, policy).encode(),
+        lines=kept_fields(described, directives, policy).encode(),
         body=b"",
         route=match.route.name,
         host=b"",
@@ -155,6 +159,7 @@ def _draft(
         stale_if_error=_own_window(directives.stale_if_error, head.status),
         etag=_etag(head.fields),
         last_modified=_last_modified(head.fields),
+        part=part,
     )
 
 

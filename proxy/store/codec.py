@@ -18,29 +18,31 @@ from itertools import pairwise
 from math import isnan
 from zlib import crc32
 
-from proxy.model import Entry, LifetimeSource, Position, Rule, StoredResponse, VaryRecord
+from proxy.model import Entry, LifetimeSource, Part, Position, Rule, StoredResponse, VaryRecord
 
-KEY_FORMAT = "e1"
+KEY_FORMAT = "e2"
 """Part of every key in L2, so that a format never sees another one's values."""
 KEY_BYTES = 16
-VERSION = 1
+VERSION = 2
 
 _MAGIC = b"SdcE"
 _RESPONSE, _VARY = 1, 2
 _HEAD = struct.Struct(">4sBB16sII")
 _SUMMED = struct.Struct(">B16s")
-_NUMBERS = struct.Struct(">HBHB8d4QH")
-"""Status, source, rules, presence bits; eight doubles; the position; how many tags."""
-_VARY_NUMBERS = struct.Struct(">dHH")
+_NUMBERS = struct.Struct(">HBHB8d4Q3QH")
+"""Status, source, rules, presence bits; eight doubles; the position; the part; how many tags."""
+_VARY_NUMBERS = struct.Struct(">dHHH")
+"""The end; how many names, variants and languages."""
 _TEXTS = 8
 """Texts of a response before its tags."""
 _ALL_RULES = int(~Rule.NONE)
 _NO_POSITION = (0, 0, 0, 0)
+_NO_PART = (0, 0, 0)
 
-_HAS_BORN, _HAS_REFRESH, _HAS_WHILE_REVALIDATE, _HAS_IF_ERROR, _HAS_ETAG, _HAS_LAST_MODIFIED = (
-    1 << bit for bit in range(6)
+_HAS_BORN, _HAS_REFRESH, _HAS_WHILE_REVALIDATE, _HAS_IF_ERROR, _HAS_ETAG, _HAS_LAST_MODIFIED, _HAS_PART = (
+    1 << bit for bit in range(7)
 )
-_ALL_PRESENT = (1 << 6) - 1
+_ALL_PRESENT = (1 << 7) - 1
 
 
 class Garbage(Enum):
@@ -122,6 +124,7 @@ def _response_pieces(stored: StoredResponse) -> list[bytes]:
         stored.stale_while_revalidate or 0.0,
         stored.stale_if_error or 0.0,
         *(stored.born or _NO_POSITION),
+        *(stored.part or _NO_PART),
         len(stored.tags),
     )
     return [numbers, _lengths(texts), *texts]
@@ -136,6 +139,7 @@ def _present(stored: StoredResponse) -> int:
         (stored.stale_if_error, _HAS_IF_ERROR),
         (stored.etag, _HAS_ETAG),
         (stored.last_modified, _HAS_LAST_MODIFIED),
+        (stored.part, _HAS_PART),
     )
     return sum(bit for value, bit in optional if value is not None)
 
@@ -143,7 +147,8 @@ def _present(stored: StoredResponse) -> int:
 def _read_response(payload: memoryview) -> StoredResponse:
     status, source, rules, present, *numbers = _NUMBERS.unpack_from(payload)
     (received_at, initial_age, lifetime, expires_at, fetch_seconds) = numbers[:5]
-    (refresh_age, while_revalidate, if_error), born, tag_count = numbers[5:8], numbers[8:12], numbers[12]
+    (refresh_age, while_revalidate, if_error), born, part = numbers[5:8], numbers[8:12], numbers[12:15]
+    tag_count = numbers[15]
     _refuse(any(map(isnan, numbers[:8])), "not a number")
     _refuse(bool(rules & ~_ALL_RULES or present & ~_ALL_PRESENT), "unknown bits")
     reason, lines, body, route, host, target, etag, last_modified, *tags = _texts(
@@ -171,20 +176,26 @@ def _read_response(payload: memoryview) -> StoredResponse:
         last_modified=last_modified if present & _HAS_LAST_MODIFIED else None,
         tags=tuple(tags),
         fetch_seconds=fetch_seconds,
+        part=Part(*part) if present & _HAS_PART else None,
     )
 
 
 def _vary_pieces(record: VaryRecord) -> list[bytes]:
-    numbers = _VARY_NUMBERS.pack(record.expires_at, len(record.names), len(record.variants))
-    texts = (*record.names, *record.variants)
+    languages = [key for pair in record.by_language for key in pair]
+    counts = (len(record.names), len(record.variants), len(record.by_language))
+    numbers = _VARY_NUMBERS.pack(record.expires_at, *counts)
+    texts = (*record.names, *record.variants, *languages)
     return [numbers, _lengths(texts), *texts]
 
 
 def _read_vary(payload: memoryview) -> VaryRecord:
-    expires_at, name_count, variant_count = _VARY_NUMBERS.unpack_from(payload)
+    expires_at, name_count, variant_count, language_count = _VARY_NUMBERS.unpack_from(payload)
     _refuse(isnan(expires_at), "not a number")
-    texts = _texts(payload[_VARY_NUMBERS.size :], name_count + variant_count)
-    return VaryRecord(tuple(texts[:name_count]), tuple(texts[name_count:]), expires_at)
+    others = name_count + variant_count
+    texts = _texts(payload[_VARY_NUMBERS.size :], others + 2 * language_count)
+    languages = zip(texts[others::2], texts[others + 1 :: 2], strict=True)
+    names, variants = tuple(texts[:name_count]), tuple(texts[name_count:others])
+    return VaryRecord(names, variants, expires_at, tuple(languages))
 
 
 def _lengths(texts: list[bytes] | tuple[bytes, ...]) -> bytes:

@@ -1,7 +1,7 @@
 """L2: the entries in a Redis or Valkey server that replicas may share.
 
-Owns the keys, `<namespace>:e1:<32 hex digits>`, and what is asked of the server: MGET and SET only.
-An ACL needs `+mget +set ~<namespace>:e1:*`. Nothing here is an error to anybody: what cannot be read is a
+Owns the keys, `<namespace>:e2:<32 hex digits>`, and what is asked of the server: MGET and SET only.
+An ACL needs `+mget +set ~<namespace>:e2:*`. Nothing here is an error to anybody: what cannot be read is a
 miss, what cannot be written is dropped, both are counted.
 """
 

@@ -19,6 +19,8 @@ value present. `tests/store/test_sizes.py` holds it to 20 % of the truth.
 """
 VARY_OVERHEAD = 420
 """The same for a VaryRecord, measured likewise."""
+PART_BYTES = 160
+"""A Part and its three numbers."""
 
 
 def entry_bytes(key: bytes, entry: Entry) -> int:
@@ -26,9 +28,12 @@ def entry_bytes(key: bytes, entry: Entry) -> int:
     if isinstance(entry, StoredResponse):
         texts = (entry.reason, entry.lines, entry.body, entry.host, entry.target)
         validators = (text for text in (entry.etag, entry.last_modified) if text is not None)
-        return RESPONSE_OVERHEAD + _total((key, *texts, *validators, *entry.tags)) + getsizeof(entry.tags)
-    tuples = getsizeof(entry.names) + getsizeof(entry.variants)
-    return VARY_OVERHEAD + _total((key, *entry.names, *entry.variants)) + tuples
+        overhead = RESPONSE_OVERHEAD + getsizeof(entry.tags) + (PART_BYTES if entry.part else 0)
+        return overhead + _total((key, *texts, *validators, *entry.tags))
+    tuples = (entry.names, entry.variants, entry.by_language, *entry.by_language)
+    languages = (key for pair in entry.by_language for key in pair)
+    keys = _total((key, *entry.names, *entry.variants, *languages))
+    return VARY_OVERHEAD + keys + sum(map(getsizeof, tuples))
 
 
 def _total(texts: Iterable[bytes]) -> int:

@@ -111,10 +111,11 @@ async def test_a_304_renews_the_stored_response() -> None:
     ("request_", "reason"),
     [
         (get(method="HEAD"), "method"),
-        (get(b"/", (b"Range", b"bytes=0-1")), "range"),
+        (get(b"/", (b"Range", b"bytes=0-1,3-4")), "range"),
+        (get(b"/", (b"Range", b"lines=0-1")), "range"),
     ],
 )
-async def test_head_and_range_pass_as_they_are_on_a_miss(request_: Request, reason: str) -> None:
+async def test_head_and_unclear_ranges_pass_as_they_are_on_a_miss(request_: Request, reason: str) -> None:
     engine = Engine()
     answer = await engine.serve(request_)
     assert engine.origin.requests == [request_]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.model import Fields, Request
+from proxy.model import Fields, Part, Request
 from proxy.policy.ranges import Portion, Slice, partial_lines, select_range, unsatisfied_line
 from tests.support.responses import date, entry
 from tests.support.routing import get
@@ -118,6 +118,71 @@ def test_head_of_a_part() -> None:
 
 def test_head_of_no_part() -> None:
     assert Fields.decode(unsatisfied_line(10)) == Fields([(b"Content-Range", b"bytes */10")])
+
+
+PART = Part(4, 9, 12)
+"""456789 of twelve bytes."""
+IN_PART: list[tuple[bytes, Slice | Portion]] = [
+    (b"bytes=4-9", Slice(0, 6, 4)),
+    (b"bytes=5-6", Slice(1, 3, 4)),
+    (b"bytes=9-9", Slice(5, 6, 4)),
+    (b"bytes=3-5", WHOLE),
+    (b"bytes=9-10", WHOLE),
+    (b"bytes=4-", WHOLE),
+    (b"bytes=-2", WHOLE),
+    (b"bytes=12-", WHOLE),
+    (b"bytes=-0", WHOLE),
+    (b"bytes=cow", WHOLE),
+]
+
+
+@pytest.mark.parametrize(("value", "part"), IN_PART)
+def test_range_of_a_part(value: bytes, part: Slice | Portion) -> None:
+    assert selected(ranged(value), status=206, part=PART, body=b"456789") == part
+
+
+AT_THE_END: list[tuple[bytes, Slice | Portion]] = [
+    (b"bytes=-6", Slice(0, 6, 4)),
+    (b"bytes=-1", Slice(5, 6, 4)),
+    (b"bytes=-7", WHOLE),
+    (b"bytes=6-", Slice(2, 6, 4)),
+    (b"bytes=6-99", Slice(2, 6, 4)),
+    (b"bytes=3-", WHOLE),
+]
+
+
+@pytest.mark.parametrize(("value", "part"), AT_THE_END)
+def test_range_of_a_part_that_reaches_the_end(value: bytes, part: Slice | Portion) -> None:
+    assert selected(ranged(value), status=206, part=Part(4, 9, 10), body=b"456789") == part
+
+
+TOO_SHORT: list[tuple[bytes, Slice | Portion]] = [
+    (b"bytes=-5", Slice(0, 5, 5)),  # partial-store-partial-reuse-partial
+    (b"bytes=6-8", Slice(2, 5, 4)),  # partial-store-partial-reuse-partial-byterange
+    (b"bytes=6-", Slice(2, 5, 4)),  # partial-store-partial-reuse-partial-absent
+    (b"bytes=-1", Slice(4, 5, 5)),  # partial-store-partial-reuse-partial-suffix
+    (b"bytes=-6", WHOLE),
+    (b"bytes=9-", WHOLE),
+]
+
+
+@pytest.mark.parametrize(("value", "part"), TOO_SHORT)
+def test_where_length_and_content_range_disagree_the_named_end_counts(
+    value: bytes, part: Slice | Portion
+) -> None:
+    assert selected(ranged(value), status=206, part=Part(4, 9, 10), body=b"01234") == part
+
+
+def test_if_range_of_another_part_is_no_range_of_this_one() -> None:
+    request = ranged(b"bytes=4-5", (b"If-Range", b'"b"'))
+
+    assert selected(request, status=206, part=PART, body=b"456789", etag=b'"a"') is WHOLE
+
+
+def test_head_of_a_slice_of_a_part() -> None:
+    lines = partial_lines(b"ETag: e\r\n", Slice(1, 3, 4), 12)
+
+    assert lines == b"ETag: e\r\nContent-Range: bytes 5-6/12\r\n"
 
 
 @given(st.binary() | st.from_regex(rb"\Abytes=[0-9 ,-]*\Z"), st.binary(max_size=20))

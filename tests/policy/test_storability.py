@@ -5,7 +5,7 @@ import pytest
 from proxy.model import FieldLine, Fields, Framing, Reason, Request, ResponseHead
 from proxy.policy.directives import response_directives
 from proxy.policy.storability import kept_fields, refusal
-from tests.support.responses import cache_control, head
+from tests.support.responses import cache_control, date, head
 from tests.support.routing import get, match_all, route_of
 
 FRESH = (b"Cache-Control", b"max-age=3600")
@@ -61,7 +61,7 @@ REFUSED: list[tuple[ResponseHead, Request, dict[str, Any], Reason]] = [
     (head(FRESH), WITH_AUTHORIZATION, {"identity": {"header": "X-User"}}, Reason.AUTHORIZATION),
     *(
         (head(FRESH, status=status), get(), {}, Reason.STATUS)
-        for status in (103, 199, 206, 304, 428, 429, 431, 511)
+        for status in (103, 199, 304, 428, 429, 431, 511)
     ),
     (cache_control(b"max-age=1, must-understand", status=599), get(), {}, Reason.STATUS),
     (cache_control(b"no-store, must-understand", status=599), get(), {}, Reason.STATUS),
@@ -112,6 +112,29 @@ def test_only_a_proven_end_makes_a_body_complete(
     framing: Framing, profile: str, reason: Reason | None
 ) -> None:
     assert reason_of(head(FRESH), framing=framing, profile=profile) is reason
+
+
+RANGED = get(b"/", (b"Range", b"bytes=0-4"))
+CONTENT_RANGE = (b"Content-Range", b"bytes 0-4/10")
+PARTS: list[tuple[ResponseHead, Request, str, Reason | None]] = [
+    (head(FRESH, CONTENT_RANGE, (b"ETag", b'"a"'), status=206), RANGED, "safe", None),
+    (head(FRESH, CONTENT_RANGE, (b"Last-Modified", date(-60)), status=206), RANGED, "safe", None),
+    (head(FRESH, CONTENT_RANGE, (b"ETag", b'W/"a"'), status=206), RANGED, "safe", Reason.INCOMPLETE),
+    (head(FRESH, CONTENT_RANGE, status=206), RANGED, "safe", Reason.INCOMPLETE),
+    (head(FRESH, CONTENT_RANGE, status=206), RANGED, "rfc9111", None),
+    (head(FRESH, CONTENT_RANGE, (b"ETag", b'"a"'), status=206), get(), "rfc9111", Reason.INCOMPLETE),
+    (head(FRESH, (b"ETag", b'"a"'), status=206), RANGED, "rfc9111", Reason.INCOMPLETE),
+    (head(FRESH), RANGED, "safe", None),
+    (head(FRESH, status=416), RANGED, "safe", Reason.RANGE),
+    (head(FRESH, status=404), RANGED, "rfc9111", Reason.RANGE),
+    (head(FRESH, status=416), get(), "safe", None),
+]
+"""A part is kept for a request that asked for one, if it says what it is of."""
+
+
+@pytest.mark.parametrize(("given", "request_", "profile", "reason"), PARTS)
+def test_part(given: ResponseHead, request_: Request, profile: str, reason: Reason | None) -> None:
+    assert reason_of(given, request_, profile=profile) is reason
 
 
 def test_set_cookie_is_stored_to_the_letter() -> None:  # other-set-cookie

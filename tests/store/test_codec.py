@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.model import Entry, LifetimeSource, Position, Rule, StoredResponse, VaryRecord
+from proxy.model import Entry, LifetimeSource, Part, Position, Rule, StoredResponse, VaryRecord
 from proxy.store.codec import KEY_BYTES, Garbage, decode, encode
 from tests.support.entries import key_of, response, vary_record
 
@@ -44,12 +44,14 @@ RESPONSES = st.builds(
     last_modified=st.none() | st.binary(max_size=20),
     tags=st.lists(st.binary(max_size=20), max_size=64).map(tuple),
     fetch_seconds=SECONDS,
+    part=st.none() | st.builds(Part, UNSIGNED, UNSIGNED, UNSIGNED),
 )
 VARY_RECORDS = st.builds(
     VaryRecord,
     names=st.lists(st.binary(max_size=20), max_size=10).map(tuple),
     variants=st.lists(KEYS, max_size=64).map(tuple),
     expires_at=SECONDS,
+    by_language=st.lists(st.tuples(KEYS, KEYS), max_size=8).map(tuple),
 )
 
 COMPLETE = response(
@@ -62,6 +64,7 @@ COMPLETE = response(
     last_modified=b"Fri, 15 Jan 2027 08:00:00 GMT",
     tags=(b"product:1",),
     fetch_seconds=0.02,
+    part=Part(0, 3, 10),
 )
 """Every field differs from its default."""
 
@@ -112,7 +115,7 @@ def test_a_right_checksum_does_not_make_a_payload_right(payload: bytes, kind: in
     assert isinstance(decoded, VaryRecord | StoredResponse) or decoded is Garbage.MALFORMED
 
 
-def sealed(payload: bytes, *, kind: int, key: bytes = KEY, version: int = 1) -> bytes:
+def sealed(payload: bytes, *, kind: int, key: bytes = KEY, version: int = 2) -> bytes:
     """A payload behind a head that fits it, as a faulty or foreign writer could send it."""
     checksum = crc32(payload, crc32(struct.pack(">B16s", kind, key)))
     return struct.pack(">4sBB16sII", b"SdcE", version, kind, key, len(payload), checksum) + payload
@@ -130,7 +133,7 @@ def numbers(
 ) -> bytes:
     """The payload of a response with one thing wrong."""
     doubles = (0.0, 0.0, 0.0, expires_at, 0.0, 0.0, 0.0, 0.0)
-    fixed = struct.pack(">HBHB8d4QH", 200, source, rules, present, *doubles, 0, 0, 0, 0, tags)
+    fixed = struct.pack(">HBHB8d4Q3QH", 200, source, rules, present, *doubles, *[0] * 7, tags)
     lengths = [0] * texts
     lengths[3:4] = [len(route)]
     return fixed + struct.pack(f">{texts}I", *lengths) + route
@@ -147,8 +150,8 @@ def test_the_sealed_payload_without_a_fault_is_read() -> None:
         (b"\x80\x04pickled", Garbage.MAGIC),
         (b"Sdc", Garbage.TRUNCATED),
         (b"SdcE", Garbage.TRUNCATED),
-        (sealed(numbers(), kind=1, version=2), Garbage.VERSION),
-        (sealed(numbers(), kind=1, version=0), Garbage.VERSION),
+        (sealed(numbers(), kind=1, version=3), Garbage.VERSION),
+        (sealed(numbers(), kind=1, version=1), Garbage.VERSION),
         (sealed(numbers(), kind=1, key=OTHER_KEY), Garbage.KEY),
         (encode(OTHER_KEY, response()), Garbage.KEY),
         (sealed(numbers(), kind=0), Garbage.MALFORMED),
@@ -157,14 +160,14 @@ def test_the_sealed_payload_without_a_fault_is_read() -> None:
         (sealed(numbers() + b"\0", kind=1), Garbage.MALFORMED),
         (sealed(numbers(source=4), kind=1), Garbage.MALFORMED),
         (sealed(numbers(rules=int(~Rule.NONE) + 1), kind=1), Garbage.MALFORMED),
-        (sealed(numbers(present=64), kind=1), Garbage.MALFORMED),
+        (sealed(numbers(present=128), kind=1), Garbage.MALFORMED),
         (sealed(numbers(expires_at=float("nan")), kind=1), Garbage.MALFORMED),
         (sealed(numbers(route=b"\xff"), kind=1), Garbage.MALFORMED),
         (sealed(numbers(tags=1), kind=1), Garbage.MALFORMED),
         (sealed(numbers(tags=65535), kind=1), Garbage.MALFORMED),
         (sealed(numbers()[:-1], kind=1), Garbage.MALFORMED),
-        (sealed(struct.pack(">dHH", float("nan"), 0, 0), kind=2), Garbage.MALFORMED),
-        (sealed(struct.pack(">dHHI", 0.0, 1, 0, 2**32 - 1), kind=2), Garbage.MALFORMED),
+        (sealed(struct.pack(">dHHH", float("nan"), 0, 0, 0), kind=2), Garbage.MALFORMED),
+        (sealed(struct.pack(">dHHHI", 0.0, 1, 0, 0, 2**32 - 1), kind=2), Garbage.MALFORMED),
         (sealed(b"", kind=2), Garbage.MALFORMED),
     ],
 )
@@ -173,13 +176,13 @@ def test_the_cause_is_named(data: bytes, cause: Garbage) -> None:
 
 
 def test_the_head_does_not_grow_unnoticed() -> None:
-    assert len(encode(KEY, vary_record())) == HEAD_BYTES + struct.calcsize(">dHHI") + len(b"accept-language")
+    assert len(encode(KEY, vary_record())) == HEAD_BYTES + struct.calcsize(">dHHHI") + len(b"accept-language")
 
 
 def test_every_field_of_an_entry_has_its_place_in_the_format() -> None:
     """One that is added to the model must be added to the codec, with a new version."""
-    assert [field.name for field in fields(VaryRecord)] == ["names", "variants", "expires_at"]
-    assert len(fields(StoredResponse)) == 21
+    assert [field.name for field in fields(VaryRecord)] == ["names", "variants", "expires_at", "by_language"]
+    assert len(fields(StoredResponse)) == 22
     assert all(
         getattr(decode(KEY, encode(KEY, COMPLETE)), field.name) != field.default
         for field in fields(StoredResponse)

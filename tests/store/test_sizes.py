@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.model import Entry, Position, StoredResponse, VaryRecord
+from proxy.model import Entry, Part, Position, StoredResponse, VaryRecord
 from proxy.observe.metrics import Metrics
 from proxy.store.memory import MemoryStore
 from proxy.store.sizes import RESPONSE_OVERHEAD, entry_bytes
@@ -42,12 +42,19 @@ def complete(number: int) -> Entry:
         etag=b'"%08d"' % number,
         last_modified=b"Fri, 15 Jan 2027 08:%06d GMT" % number,
         tags=(b"product:%d" % number, b"shop:%d" % number),
+        part=Part(1_000 + number, 2_000 + number, 10_000 + number),
     )
 
 
 def vary(number: int) -> Entry:
     variants = tuple(key_of(f"{number}-{variant}") for variant in range(8))
     return VaryRecord((b"accept-%07d" % number,), variants, 1.9e9 + number / 7)
+
+
+def vary_by_language(number: int) -> Entry:
+    keys = [key_of(f"{number}-{language}") for language in range(16)]
+    by_language = tuple(zip(keys[::2], keys[1::2], strict=True))
+    return VaryRecord((b"accept-language",), (), 1.9e9 + number / 7, by_language)
 
 
 def _response(number: int, body: bytes, **changes: object) -> StoredResponse:
@@ -67,7 +74,7 @@ def _response(number: int, body: bytes, **changes: object) -> StoredResponse:
     )
 
 
-@pytest.mark.parametrize("make", [small, usual, large, complete, vary])
+@pytest.mark.parametrize("make", [small, usual, large, complete, vary, vary_by_language])
 def test_counted_bytes_are_within_a_fifth_of_the_truth(make: Callable[[int], Entry]) -> None:
     store = MemoryStore(Metrics(), max_entries=PLENTY, max_bytes=PLENTY, max_entry_bytes=PLENTY)
     gc.collect()

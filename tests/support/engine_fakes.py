@@ -220,11 +220,13 @@ class Engine:
         spool: int = 1_000_000,
         max_entry_bytes: int = 500_000,
         at_once: int = 4,
+        profile: str = "safe",
         sections: dict[str, Any] | None = None,
         **policy: Any,
     ) -> None:
         self.clock, self.monotonic = SteppedClock(NOW), SteppedClock()
         self.roll = 0.5
+        self.profile = profile
         self.metrics = Metrics()
         self.origin = FakeOrigin(self.clock)
         self.log = FakeLog(self.monotonic)
@@ -259,7 +261,7 @@ class Engine:
             metrics=self.metrics,
             budget=self.budget,
             max_entry_bytes=max_entry_bytes,
-            profile="safe",
+            profile=self.profile,
             clock=self.clock,
             dice=self.dice,
         )
@@ -278,7 +280,7 @@ class Engine:
             dice=self.dice,
         )
         return RequestFlow(
-            config(routes=[self.route], **sections),
+            config(routes=[self.route], profile=self.profile, **sections),
             tiers=self.tiers,
             shared=self.tiers,
             log=self.log,
