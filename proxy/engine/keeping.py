@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from proxy.engine.lookup import Lookup
 from proxy.engine.protocols import Tiers
 from proxy.model import StoredResponse, VaryRecord
-from proxy.policy.cache_key import variant_key
+from proxy.policy.cache_key import language_key, variant_key
 
 
 class Keeper:
@@ -31,9 +32,12 @@ class Keeper:
         if not names:
             self._tiers.keep(lookup.key.digest, stored, now, idle=idle, began_at=began_at)
             return
-        key = variant_key(lookup.key.digest, names, lookup.request.fields, secret=self._secret)
+        primary, asked = lookup.key.digest, lookup.request.fields
+        key = variant_key(primary, names, asked, secret=self._secret)
         self._tiers.keep(key, stored, now, idle=idle, began_at=began_at)
         updated = self._with_variant(record, names, key, stored.expires_at, lookup.policy.max_variants)
+        alone = language_key(primary, names, asked, stored.fields(), secret=self._secret)
+        updated = _with_language(updated, alone, key)
         if updated != record:
             self._tiers.keep(lookup.key.digest, updated, now, idle=None, began_at=began_at)
 
@@ -46,10 +50,18 @@ class Keeper:
     def _with_variant(
         self, record: VaryRecord | None, names: tuple[bytes, ...], key: bytes, expires_at: float, limit: int
     ) -> VaryRecord:
-        known = record.variants if record is not None and record.names == names else ()
+        is_same = record is not None and record.names == names
+        known, by_language = (record.variants, record.by_language) if record and is_same else ((), ())
         variants = known if key in known else (*known, key)
         for crowded_out in variants[:-limit]:
             self._tiers.drop(crowded_out, cause="size")
         if record is not None:
             expires_at = max(expires_at, record.expires_at)
-        return VaryRecord(names, variants[-limit:], expires_at)
+        return VaryRecord(names, variants[-limit:], expires_at, by_language)
+
+
+def _with_language(record: VaryRecord, alone: bytes | None, key: bytes) -> VaryRecord:
+    """The newest variant of each language, as long as it is one of the variants."""
+    newest = dict(record.by_language) | ({alone: key} if alone is not None else {})
+    known = tuple((alone, variant) for alone, variant in newest.items() if variant in record.variants)
+    return replace(record, by_language=known)

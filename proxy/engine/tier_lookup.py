@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxy.engine.lookup import Lookup
 from proxy.engine.protocols import Tiers
 from proxy.model import Held, StoredResponse, VaryRecord
-from proxy.policy.cache_key import variant_key
+from proxy.policy.cache_key import selected_variant
 
 
 def peek(tiers: Tiers, lookup: Lookup, now: float, *, secret: bytes) -> tuple[Held, StoredResponse] | None:
@@ -31,4 +31,4 @@ async def look_up(tiers: Tiers, lookup: Lookup, now: float, *, secret: bytes) ->
 
 def _narrow(lookup: Lookup, record: VaryRecord, secret: bytes) -> None:
     fields = lookup.request.fields
-    lookup.narrow(record, variant_key(lookup.key.digest, record.names, fields, secret=secret))
+    lookup.narrow(record, selected_variant(lookup.key.digest, record, fields, secret=secret))

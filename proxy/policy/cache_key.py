@@ -6,25 +6,21 @@ shape says which parts follow. Then hashed with a secret: no value of a cookie o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from urllib.parse import unquote_to_bytes
 
-from proxy.model import Fields, Request
+from proxy.model import Fields, Request, VaryRecord
 from proxy.policy.cookies import read_cookies
 from proxy.policy.recipe import Recipe
 from proxy.policy.routes import Route
+from proxy.policy.selecting_fields import ACCEPT_LANGUAGE, language_of, normalised_value, wanted_language
 
 _DIGEST_BYTES = 16
 _PRIMARY = b"sidecache-key-01"
 _VARIANT = b"sidecache-vary01"
 _SECRET = b"sidecache-secret"
-
-_OWS = b" \t"
-_WEIGHT = re.compile(rb"[qQ]=(?:(?P<one>1(?:\.0{0,3})?)|0(?:\.(?P<fraction>[0-9]{0,3}))?)")
-_WEIGHTED = frozenset({b"accept-encoding", b"accept-language"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +56,32 @@ def variant_key(primary: bytes, names: tuple[bytes, ...], fields: Fields, *, sec
     return _hashed(primary + _list(ordered) + selected, secret, _VARIANT)
 
 
+def selected_variant(primary: bytes, record: VaryRecord, fields: Fields, *, secret: bytes) -> bytes:
+    """The key of the variant that a request gets.
+
+    Where nothing is stored for this very request, a variant in the one language that it wants most will do:
+    with the same other fields the origin would choose it again (RFC 9111 §4.1).
+    """
+    exact = variant_key(primary, record.names, fields, secret=secret)
+    if not record.by_language or exact in record.variants:
+        return exact
+    language = wanted_language(fields.values(ACCEPT_LANGUAGE))
+    if language is None:
+        return exact
+    alone = variant_key(primary, record.names, _for_language(fields, language), secret=secret)
+    return dict(record.by_language).get(alone, exact)
+
+
+def language_key(
+    primary: bytes, names: tuple[bytes, ...], asked: Fields, answered: Fields, *, secret: bytes
+) -> bytes | None:
+    """The key of a request for nothing but the language of the answer; None: that is no single language."""
+    language = language_of(answered) if ACCEPT_LANGUAGE in names else None
+    if language is None:
+        return None
+    return variant_key(primary, names, _for_language(asked, language), secret=secret)
+
+
 def keyed_target(route: Route, target: bytes) -> bytes:
     """The target with only those query parameters that the route keys on, byte for byte, in their order.
 
@@ -80,6 +102,10 @@ def _is_keyed(parameter: bytes, names: frozenset[bytes]) -> bool:
         return True
     name = parameter.partition(b"=")[0].replace(b"+", b" ")
     return (unquote_to_bytes(name) if b"%" in name else name) in names
+
+
+def _for_language(fields: Fields, language: bytes) -> Fields:
+    return fields.without({ACCEPT_LANGUAGE}).plus([(ACCEPT_LANGUAGE, language)])
 
 
 def _primary_parts(request: Request, route: Route, target: bytes) -> bytes:
@@ -117,33 +143,3 @@ def _list(values: Iterable[bytes]) -> bytes:
 
 def _hashed(parts: bytes, secret: bytes, purpose: bytes) -> bytes:
     return blake2b(parts, digest_size=_DIGEST_BYTES, key=secret, person=purpose).digest()
-
-
-def normalised_value(name: bytes, values: list[bytes]) -> bytes | None:
-    """The field's value such that equivalent ones are equal; None when absent, which differs from empty.
-
-    Only as RFC 9111 §4.1 allows: the weighted lists of Accept-Encoding and Accept-Language in one order, all
-    others with their lines combined and the whitespace around each removed.
-    """
-    if not values:
-        return None
-    if name in _WEIGHTED:
-        members = b",".join(values).lower().split(b",")
-        weighted = {_weighted(member.strip(_OWS)) for member in members if member.strip(_OWS)}
-        return b", ".join(_weighted_text(*member) for member in sorted(weighted))
-    separator = b"; " if name == b"cookie" else b", "
-    return separator.join(value.strip(_OWS) for value in values)
-
-
-def _weighted(member: bytes) -> tuple[int, bytes]:
-    """Minus the weight in thousandths, and the member without it. A weight that is none stays in the text."""
-    text, semicolon, parameter = member.partition(b";")
-    weight = _WEIGHT.fullmatch(parameter.strip(_OWS)) if semicolon else None
-    if weight is None:
-        return -1000, member
-    thousandths = 1000 if weight["one"] else int((weight["fraction"] or b"").ljust(3, b"0"))
-    return -thousandths, text.rstrip(_OWS)
-
-
-def _weighted_text(minus_thousandths: int, text: bytes) -> bytes:
-    return text if minus_thousandths == -1000 else b"%b;q=0.%03d" % (text, -minus_thousandths)

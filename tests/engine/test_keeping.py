@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from proxy.engine.lookup import Lookup
-from proxy.model import StoredResponse, VaryRecord
+from proxy.model import Outcome, StoredResponse, VaryRecord
 from proxy.policy.cache_key import variant_key
-from tests.support.engine_fakes import Engine
+from tests.support.engine_fakes import Engine, FakeL2
 from tests.support.responses import NOW, entry
 from tests.support.routing import SECRET, get
 
@@ -97,3 +97,37 @@ def test_the_oldest_variant_gives_way() -> None:
     assert record_of(engine, lookups[0]).variants == tuple(keys[1:])
     assert [engine.memory.inspect(key) is None for key in keys] == [True, False, False]
     assert engine.metrics.l1_evictions.values[("size",)] == 1
+
+
+def german(engine: Engine, lookup: Lookup) -> bytes:
+    """Keep a German answer, and say under which key a request for German alone looks."""
+    lines = entry().lines + b"Content-Language: de\r\n"
+    engine.keeper.keep(lookup, entry(lines=lines), (b"accept-language",), began_at=5.0)
+    asked = get(b"/", (b"Accept-Language", b"de")).fields
+    return variant_key(lookup.key.digest, (b"accept-language",), asked, secret=SECRET)
+
+
+def test_the_record_knows_the_newest_variant_of_each_language() -> None:
+    engine = Engine()
+    german(engine, asking(engine, b"en, de"))
+    lookup = asking(engine, b"de, fr")
+    alone = german(engine, lookup)
+    assert record_of(engine, lookup).by_language == ((alone, key_of(lookup, b"accept-language")),)
+
+
+def test_a_language_goes_with_its_variant() -> None:
+    engine = Engine(max_variants=1)
+    german(engine, asking(engine, b"en, de"))
+    keep(engine, asking(engine, b"fr"), b"accept-language")
+    assert record_of(engine, asking(engine)).by_language == ()
+
+
+async def test_the_language_wanted_most_is_served_from_both_tiers() -> None:
+    l2 = FakeL2()
+    engine = Engine(l2=l2)
+    german(engine, asking(engine, b"en, de"))
+    question = get(b"/", (b"Accept-Language", b"fr;q=0.5, de"), (b"Accept", b"en, de"))
+    hit = engine.flow.try_hit(question)
+    assert hit is not None
+    other = Engine(l2=l2)
+    assert (hit.outcome, (await other.serve(question)).outcome) == (Outcome.HIT, Outcome.HIT_L2)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
@@ -5,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.model import Fields, Request
+from proxy.model import FieldLine, Fields, Request, VaryRecord
 from proxy.policy.cache_key import (
     CacheKey,
     _primary_parts,
     derive_secret,
     keyed_target,
+    language_key,
     make_key,
-    normalised_value,
+    selected_variant,
     variant_key,
 )
 from tests.support.routing import SECRET, get, route_of, routes_of
@@ -161,45 +163,6 @@ def test_variant_does_not_depend_on_the_order_of_names() -> None:
     )
 
 
-NORMALISED = [
-    (b"accept-encoding", [], None),
-    (b"accept-encoding", [b""], b""),
-    (b"accept-encoding", [b" , "], b""),
-    (b"accept-encoding", [b"gzip"], b"gzip"),
-    (b"accept-encoding", [b"GZip;Q=1.000,br"], b"br, gzip"),
-    (b"accept-encoding", [b"gzip, deflate, br"], b"br, deflate, gzip"),
-    (b"accept-encoding", [b"br,gzip", b"deflate"], b"br, deflate, gzip"),
-    (b"accept-encoding", [b"gzip,gzip"], b"gzip"),
-    (b"accept-encoding", [b"gzip;q=0.5, br;q=0.8, zstd"], b"zstd, br;q=0.800, gzip;q=0.500"),
-    (b"accept-encoding", [b"gzip ; q=0.25 , *;q=0"], b"gzip;q=0.250, *;q=0.000"),
-    (b"accept-encoding", [b"gzip;q=0."], b"gzip;q=0.000"),
-    (b"accept-encoding", [b"gzip;q=1."], b"gzip"),
-    (b"accept-encoding", [b"gzip;q=2, br;q=0.1234, a;q=x"], b"a;q=x, br;q=0.1234, gzip;q=2"),
-    (b"accept-encoding", [b"gzip;level=1;q=0.5"], b"gzip;level=1;q=0.5"),
-    (b"accept-language", [b"de-AT, de;q=0.9,en;q=0.9"], b"de-at, de;q=0.900, en;q=0.900"),
-    (b"accept-language", [b"en;q=0.9, de;q=0.900 ,de-at"], b"de-at, de;q=0.900, en;q=0.900"),
-    (b"x-a", [], None),
-    (b"x-a", [b""], b""),
-    (b"x-a", [b" A,b;Q=1\t"], b"A,b;Q=1"),
-    (b"x-a", [b"b ", b" a"], b"b, a"),
-    (b"cookie", [b"a=1", b"b=2"], b"a=1; b=2"),
-]
-
-
-@pytest.mark.parametrize(("name", "values", "expected"), NORMALISED)
-def test_values_are_normalised_as_their_field_allows(
-    name: bytes, values: list[bytes], expected: bytes | None
-) -> None:
-    assert normalised_value(name, values) == expected
-
-
-@given(st.lists(st.binary(max_size=12), max_size=3))
-def test_normalising_twice_changes_nothing(values: list[bytes]) -> None:
-    once = normalised_value(b"accept-language", values)
-
-    assert once is None or normalised_value(b"accept-language", [once]) == once
-
-
 TARGETS = [
     (None, b"/p?b=1&a=2", b"/p?b=1&a=2"),
     (None, b"/p?", b"/p?"),
@@ -346,3 +309,57 @@ def test_unmatched_requests_are_keyed_by_the_defaults() -> None:
     digests = {make_key(one, routes.match(one).route, secret=SECRET).digest for one in requests}
 
     assert len(digests) == 2
+
+
+DIGEST = b"p" * 16
+BY_LANGUAGE = (b"accept-language", b"foo")
+
+
+def variant_of(language: bytes, foo: bytes = b"1") -> bytes:
+    return variant_key(DIGEST, BY_LANGUAGE, asking(language, foo), secret=SECRET)
+
+
+def asking(language: bytes, foo: bytes = b"1") -> Fields:
+    return Fields([(b"Accept-Language", language), (b"Foo", foo)])
+
+
+GERMAN = VaryRecord(BY_LANGUAGE, (variant_of(b"en, de"),), 0.0, ((variant_of(b"de"), variant_of(b"en, de")),))
+"""A German answer is stored for `en, de`."""
+
+SELECTED: list[tuple[bytes, bytes, bytes]] = [
+    (b"en, de", b"1", variant_of(b"en, de")),
+    (b"fr;q=0.5, de;q=1.0", b"1", variant_of(b"en, de")),  # vary-normalise-lang-select
+    (b"DE", b"1", variant_of(b"en, de")),
+    (b"de, fr", b"1", variant_of(b"de, fr")),
+    (b"fr, de;q=0.5", b"1", variant_of(b"fr, de;q=0.5")),
+    (b"de-at, de;q=0.9", b"1", variant_of(b"de-at, de;q=0.9")),
+    (b"fr;q=0.5, de", b"2", variant_of(b"fr;q=0.5, de", b"2")),
+    (b"", b"1", variant_of(b"")),
+]
+
+
+@pytest.mark.parametrize(("language", "foo", "key"), SELECTED)
+def test_a_variant_in_the_language_wanted_most_is_selected(language: bytes, foo: bytes, key: bytes) -> None:
+    assert selected_variant(DIGEST, GERMAN, asking(language, foo), secret=SECRET) == key
+
+
+def test_a_variant_of_its_own_goes_before_one_by_language() -> None:
+    own = variant_of(b"fr;q=0.5, de")
+    record = replace(GERMAN, variants=(*GERMAN.variants, own))
+
+    assert selected_variant(DIGEST, record, asking(b"fr;q=0.5, de"), secret=SECRET) == own
+
+
+@pytest.mark.parametrize(
+    ("names", "answered", "key"),
+    [
+        (BY_LANGUAGE, [(b"Content-Language", b"DE")], variant_of(b"de")),
+        (BY_LANGUAGE, [(b"Content-Language", b"de, en")], None),
+        (BY_LANGUAGE, [], None),
+        ((b"foo",), [(b"Content-Language", b"de")], None),
+    ],
+)
+def test_the_key_of_the_answers_language(
+    names: tuple[bytes, ...], answered: list[FieldLine], key: bytes | None
+) -> None:
+    assert language_key(DIGEST, names, asking(b"en, de"), Fields(answered), secret=SECRET) == key
