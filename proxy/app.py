@@ -43,6 +43,7 @@ from proxy.engine.spool import SpoolBudget
 from proxy.fleet.local_log import LocalLog
 from proxy.fleet.log_server import RedisLogServer
 from proxy.fleet.redis_log import RedisLog
+from proxy.model import LETTER
 from proxy.net.listener import Listener
 from proxy.net.origin import OriginClient
 from proxy.observe import logs
@@ -133,6 +134,7 @@ class Process:
             forwarded=config.forwarded,
             metrics=metrics,
             keyed=_keyed_fields(config),
+            relays_codings=config.profile == LETTER,
         )
         self._build_engine()
         self.lifecycle = ProcessLifecycle(on_drain=self._begin_drain, on_undo=self._undo_drain)

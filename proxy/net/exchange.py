@@ -40,6 +40,7 @@ class Exchange:
         *,
         patience: Patience,
         max_head: int,
+        relays_codings: bool = False,
         on_end: Callable[[Exchange, CloseCause | None], None],
     ) -> None:
         self.connection = connection
@@ -53,7 +54,9 @@ class Exchange:
         self._request = request
         self._patience = patience
         self._on_end = on_end
-        self._parser = ResponseParser(request.method, max_head=max_head, may_switch=request.upgrade)
+        self._parser = ResponseParser(
+            request.method, max_head=max_head, may_switch=request.upgrade, relays_codings=relays_codings
+        )
         self._interim_heads: deque[ReceivedHead] = deque()
         self._has_partial_head = False
         self._is_paused = False

@@ -57,16 +57,21 @@ class OriginClient:
         forwarded: Forwarded,
         metrics: Metrics,
         keyed: AbstractSet[bytes] = frozenset(),
+        relays_codings: bool = False,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`keyed`: lower-case names of request fields that cache keys hold; Connection cannot remove them."""
+        """`keyed`: lower-case names of request fields that cache keys hold; Connection cannot remove them.
+
+        `relays_codings`: a body behind an unknown transfer coding is relayed as it comes (profile rfc9111).
+        """
         self._config = config
         self._limits = limits
         self._clock = clock
         self._monotonic = monotonic
         self._record = OriginRecord(metrics, slow_after=config.slow_after, clock=monotonic)
         self._patience = Patience(response=config.response_timeout, idle=config.idle_timeout)
+        self._relays_codings = relays_codings
         self._max_head = max(limits.head, SMALLEST_MAX_HEAD)
         dialer = Dialer(config)
         self._authority = dialer.authority
@@ -162,6 +167,7 @@ class OriginClient:
             connection,
             patience=self._patience,
             max_head=self._max_head,
+            relays_codings=self._relays_codings,
             on_end=partial(self._on_end, place),
         )
         self._exchanges.add(exchange)

@@ -19,6 +19,7 @@ _STATUS_LINE = rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + VALUE + rb"*+))?\r\n"
 # Some origins leave out the space that must stand even before an empty reason; nothing hinges on it.
 _HEAD = re.compile(_STATUS_LINE + rb"((?:" + TOKEN + rb"++:" + VALUE + rb"*+\r\n)*+)\r\n")
 _FIELD = re.compile(rb"([^:]++):[ \t]*+(" + VALUE + rb"*+)\r\n")
+_KNOWN_CODINGS = frozenset({b"chunked", b"compress", b"deflate", b"gzip", b"x-compress", b"x-gzip"})
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 
 
@@ -55,17 +56,24 @@ def parse_head(raw: bytes) -> ReceivedHead | OriginFailure:
     return ReceivedHead(int(status), reason or b"", Fields(lines), minor == b"0")
 
 
-def delimit(head: ReceivedHead, method: str) -> Delimiter | OriginFailure:
-    """How the body of this final response ends (RFC 9112 §6.3)."""
+def delimit(head: ReceivedHead, method: str, *, relays_codings: bool = False) -> Delimiter | OriginFailure:
+    """How the body of this final response ends (RFC 9112 §6.3).
+
+    With `relays_codings`, what stands behind a coding that nobody knows is taken for the body itself.
+    """
     lengths = head.fields.values(b"content-length")
     codings = head.fields.values(b"transfer-encoding")
+    is_chunked = [coding.lower() for coding in codings] == [b"chunked"]
+    is_clear = is_chunked or not codings or (relays_codings and _are_unknown(codings))
     fault = _framing_fault(head, lengths, codings)
+    if fault is None and not is_clear:
+        fault = "a transfer coding other than chunked"
     if fault is not None:
         return invalid(fault)
     length = int(lengths[0]) if lengths else None
     if head.status in NO_BODY_STATUSES or method == "HEAD":
         return Delimiter(Framing.NONE, length if head.status != 204 else None)
-    if codings:
+    if is_chunked:
         return Delimiter(Framing.CHUNKED)
     return Delimiter(Framing.CLOSE) if length is None else Delimiter(Framing.LENGTH, length)
 
@@ -73,6 +81,12 @@ def delimit(head: ReceivedHead, method: str) -> Delimiter | OriginFailure:
 def invalid(detail: str) -> OriginFailure:
     """The failure that a faulty head is."""
     return OriginFailure(FailureKind.INVALID_HEAD, detail)
+
+
+def _are_unknown(codings: list[bytes]) -> bool:
+    """Is none of them one that a recipient has to decode (RFC 9112 §7)?"""
+    names = {member.partition(b";")[0].strip(b" \t") for member in list_members(codings)}
+    return bool(names) and _KNOWN_CODINGS.isdisjoint(names)
 
 
 def _framing_fault(head: ReceivedHead, lengths: list[bytes], codings: list[bytes]) -> str | None:
@@ -84,8 +98,6 @@ def _framing_fault(head: ReceivedHead, lengths: list[bytes], codings: list[bytes
         return "both Content-Length and Transfer-Encoding"
     if codings and head.is_http_10:
         return "Transfer-Encoding in HTTP/1.0"
-    if codings and [coding.lower() for coding in codings] != [b"chunked"]:
-        return "a transfer coding other than chunked"
     return None
 
 

@@ -59,11 +59,13 @@ class ResponseParser:
         "_may_switch",
         "_method",
         "_partial",
+        "_relays_codings",
         "_scanned",
     )
 
-    def __init__(self, method: str, *, max_head: int, may_switch: bool) -> None:
+    def __init__(self, method: str, *, max_head: int, may_switch: bool, relays_codings: bool = False) -> None:
         """`max_head` bytes for a head; `may_switch`: the request asked for an upgrade."""
+        self._relays_codings = relays_codings
         self._method = method
         self._max_head = max_head
         self._may_switch = may_switch
@@ -143,12 +145,15 @@ class ResponseParser:
         return invalid(f"a head of more than {self._max_head} bytes")
 
     def _final(self, head: ReceivedHead, rest: bytes) -> list[Event]:
-        delimiter = Delimiter(Framing.CLOSE) if head.status == 101 else delimit(head, self._method)
+        delimiter = Delimiter(Framing.CLOSE) if head.status == 101 else self._delimiter_of(head)
         if isinstance(delimiter, OriginFailure):
             return [delimiter]
         self._decoder = decoder = self._decoder_for(delimiter)
         event = FinalHead(head, delimiter)
         return [event, *self._body(decoder, rest)] if rest or decoder.is_complete else [event]
+
+    def _delimiter_of(self, head: ReceivedHead) -> Delimiter | OriginFailure:
+        return delimit(head, self._method, relays_codings=self._relays_codings)
 
     def _decoder_for(self, delimiter: Delimiter) -> BodyDecoder:
         match delimiter.framing:

@@ -138,6 +138,32 @@ def test_faulty_framing_is_refused_whatever_the_method(method: str, lines: list[
     assert delimit(parsed(*lines), method) == OriginFailure(FailureKind.INVALID_HEAD, detail)
 
 
+RELAYED = [
+    ([b"Transfer-Encoding: xyz"], Delimiter(Framing.CLOSE)),
+    ([b"Transfer-Encoding: xyz;a=b, other"], Delimiter(Framing.CLOSE)),
+    ([b"Transfer-Encoding: chunked"], Delimiter(Framing.CHUNKED)),
+    ([b"Transfer-Encoding: gzip"], "a transfer coding other than chunked"),
+    ([b"Transfer-Encoding: xyz, chunked"], "a transfer coding other than chunked"),
+    ([b"Transfer-Encoding: xyz, GZIP ;q=1"], "a transfer coding other than chunked"),
+    ([b"Transfer-Encoding:"], "a transfer coding other than chunked"),
+]
+
+
+@pytest.mark.parametrize(("lines", "expected"), RELAYED)
+def test_unknown_codings_are_relayed_where_the_letter_counts(
+    lines: list[bytes], expected: Delimiter | str
+) -> None:
+    failure = OriginFailure(FailureKind.INVALID_HEAD, expected) if isinstance(expected, str) else expected
+
+    assert delimit(parsed(*lines), "GET", relays_codings=True) == failure
+
+
+def test_an_unknown_coding_beside_a_length_is_refused_to_the_letter_too() -> None:
+    delimiter = delimit(parsed(b"Transfer-Encoding: xyz", b"Content-Length: 2"), "GET", relays_codings=True)
+
+    assert delimiter == OriginFailure(FailureKind.INVALID_HEAD, "both Content-Length and Transfer-Encoding")
+
+
 def test_a_transfer_coding_in_http_1_0_is_refused() -> None:
     head = parsed(b"Transfer-Encoding: chunked", status_line=b"HTTP/1.0 200 OK")
 
