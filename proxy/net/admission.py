@@ -72,9 +72,9 @@ class Admission:
     def close(self) -> None:
         """Admit nobody any more, those who wait included."""
         self._is_closed = True
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(_closed())
+        while self._waiting:
+            waiter, _ = self._waiting.popitem()
+            waiter.set_result(_closed())
 
     async def wait_until_empty(self, timeout: float) -> None:
         """Return when no request is in flight, after `timeout` seconds at the latest."""
@@ -93,11 +93,13 @@ class Admission:
         if held is not _Held.SLOT:
             return
         self._has_left.set()
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(Place(self))
-                return
-        self.in_flight -= 1
+        if not self._waiting:
+            self.in_flight -= 1
+            return
+        waiter = next(iter(self._waiting))
+        # Out of the queue with it now: until its task runs, it would bar newcomers from slots that are free.
+        del self._waiting[waiter]
+        waiter.set_result(Place(self))
 
     async def _wait(self, timeout: float) -> Place | OriginFailure:
         waiter: asyncio.Future[Place | OriginFailure] = asyncio.get_running_loop().create_future()
@@ -114,7 +116,7 @@ class Admission:
                 place.leave()
             raise
         finally:
-            del self._waiting[waiter]
+            self._waiting.pop(waiter, None)
 
 
 class Place:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from proxy.model import FailureKind, OriginFailure
 from proxy.net.admission import Admission, Place
 from proxy.observe.tasks import spawn
@@ -55,6 +57,21 @@ async def test_a_place_given_back_goes_to_whoever_waits_longest() -> None:
     granted.leave()
     assert isinstance(await second, Place)
     assert gate.in_flight == 1
+
+
+async def test_whoever_was_let_in_but_has_not_run_yet_bars_nobody_from_a_free_slot() -> None:
+    gate = admission(max_in_flight=3)
+    places = [await entered(gate) for _ in range(3)]
+    waiting = await queue_up(gate)
+    places[0].leave()
+    places[1].leave()
+    newcomer = gate.enter(PATIENT)
+    with pytest.raises(StopIteration) as entry:
+        newcomer.send(None)
+
+    assert isinstance(entry.value.value, Place)
+    assert isinstance(await waiting, Place)
+    assert (gate.in_flight, gate.queued) == (3, 0)
 
 
 async def test_nobody_overtakes_those_who_wait() -> None:
