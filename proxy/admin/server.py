@@ -15,6 +15,7 @@ class Port:
     """An application that listens; `close` ends what is under way after two seconds."""
 
     def __init__(self, application: web.Application) -> None:
+        application.on_response_prepare.append(_close_after_chunks)
         self._runner = web.AppRunner(
             application,
             access_log=None,
@@ -33,3 +34,13 @@ class Port:
     async def close(self) -> None:
         """Stop listening and end every connection; harmless when it never opened."""
         await self._runner.cleanup()
+
+
+async def _close_after_chunks(request: web.Request, response: web.StreamResponse) -> None:
+    """aiohttp 3.14.5 puts the last trailer of a chunked body into the head of the connection's next request.
+
+    Behind a proxy that shares connections, one client could so write a line into the request of another.
+    """
+    if "Transfer-Encoding" in request.headers:
+        response.force_close()
+        response.headers["Connection"] = "close"  # aiohttp has already decided about this field
