@@ -107,6 +107,8 @@ class Process:
     async def run(self) -> None:
         """Start, serve until told to end, drain, stop. Raises StoreUnavailable and OSError."""
         try:
+            # First of all: as PID 1 of a container a process ignores the signals that it does not handle.
+            self._watch_signals()
             await self._build()
             await self._start()
             await self._end.wait()
@@ -277,7 +279,8 @@ class Process:
         bound = await self._listener.start(self._config.listen)
         ops = await self._ops.open(self._config.ops.listen) if self._config.ops.listen else None
         admin = await self._admin.open(self._config.admin.listen) if self._config.admin.listen else None
-        self._watch_signals()
+        if self._reloader is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reloader.ask)
         self._background = [spawn("loop lag", self._lag.run()), spawn("L1 sweep", self._sweep())]
         if self._reloader is not None:
             self._background.append(spawn("reloader", self._reloader.run()))
@@ -307,8 +310,6 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told)
-        if self._reloader is not None:
-            loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
 
     def _told(self) -> None:
         """The first time: drain and end. The second time: end now."""

@@ -22,10 +22,11 @@ HEAD = """
 listen: 127.0.0.1:0
 ops: {{listen: 127.0.0.1:0}}
 admin: {{listen: 127.0.0.1:0}}
-drain: {{delay: 0s, timeout: 5s}}
+drain: {drain}
 logs: {{format: json}}
-origin: {{url: "{origin}"}}
+origin: {origin}
 """
+DRAIN = "{delay: 0s, timeout: 5s}"
 
 
 @dataclass
@@ -54,6 +55,12 @@ def ask(address: str, target: str, method: str = "GET", body: bytes | None = Non
         connection.close()
 
 
+def address(text: str) -> tuple[str, int]:
+    """For a socket."""
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
 @dataclass
 class Sidecar:
     """The process and where it listens."""
@@ -77,18 +84,31 @@ class Sidecar:
         return self.process.wait(STOP_SECONDS)
 
 
-@contextmanager
-def running_sidecar(folder: Path, origin: str, policies: str = "") -> Iterator[Sidecar]:
-    """`sidecache serve -c` with the policies in front of `origin` until the block ends."""
+def launched(
+    folder: Path, origin: str, policies: str = "", *, drain: str = DRAIN, before: str = ""
+) -> subprocess.Popen[bytes]:
+    """`sidecache serve -c` in front of `origin`: a URL, or the section's YAML. `before`: shell commands."""
     file = folder / "config.yaml"
-    file.write_text(HEAD.format(origin=origin) + policies)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "proxy", "serve", "-c", str(file)],
+    section = origin if origin.startswith("{") else f'{{url: "{origin}"}}'
+    file.write_text(HEAD.format(origin=section, drain=drain) + policies)
+    command = [sys.executable, "-m", "proxy", "serve", "-c", str(file)]
+    if before:
+        command = ["sh", "-c", f'{before}; exec "$@"', "sh", *command]
+    return subprocess.Popen(
+        command,
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
+
+
+@contextmanager
+def running_sidecar(
+    folder: Path, origin: str, policies: str = "", *, drain: str = DRAIN, before: str = ""
+) -> Iterator[Sidecar]:
+    """What `launched` starts, from when it is ready until the block ends; it must end well."""
+    process = launched(folder, origin, policies, drain=drain, before=before)
     lines: list[str] = []
     reader: threading.Thread | None = None
     try:
