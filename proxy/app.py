@@ -44,6 +44,7 @@ from proxy.fleet.local_log import LocalLog
 from proxy.fleet.log_server import RedisLogServer
 from proxy.fleet.redis_log import RedisLog
 from proxy.model import LETTER
+from proxy.net.descriptors import make_room
 from proxy.net.listener import Listener
 from proxy.net.origin import OriginClient
 from proxy.observe import logs
@@ -272,6 +273,7 @@ class Process:
     # Starting and serving.
 
     async def _start(self) -> None:
+        make_room(self._config)
         if self._shared is not None:
             await self._shared.start()
         self.log.start()
