@@ -27,8 +27,6 @@ from proxy.observe.metrics import Metrics
 
 KEEP_ALIVE_SECONDS = 75.0
 """How long a connection may be idle between requests; longer than the usual load balancer's 60 s."""
-DRAINING_IDLE_SECONDS = 1.0
-"""The same once draining: who is about to send has this long, and is told to close by the answer."""
 LINGER_SECONDS = 2.0
 """How long a client that is being refused may go on sending; closing at once could cost it the answer."""
 READ_BUFFER_BYTES = 64 * 1024
@@ -124,15 +122,6 @@ class ClientConnection(RequestHandler):
                 await self.output.until_lost()
         except TimeoutError:
             return
-
-    def drain(self) -> None:
-        """Close if nothing comes soon; answers from now on say that they are the last."""
-        self._next_keepalive_close_time = self._loop.time() + DRAINING_IDLE_SECONDS
-        if self._keepalive_handle is not None:
-            self._keepalive_handle.cancel()
-            self._keepalive_handle = self._loop.call_at(
-                self._next_keepalive_close_time, self._process_keepalive
-            )
 
     def leave(self) -> None:
         """Close now if idle, else after the answer under way."""

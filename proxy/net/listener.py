@@ -67,10 +67,11 @@ class Listener:
         self._service.with_x_cache_status = config.x_cache_status
 
     def drain(self) -> None:
-        """Make every answer the last of its connection and close those that stay idle; go on accepting."""
+        """Make every answer the last of its connection; go on accepting.
+
+        What is idle stays open: a request may be on its way to it, and would be lost.
+        """
         self._service.is_draining = True
-        for connection in tuple(self._connections.open):
-            connection.drain()
 
     def undo_drain(self) -> None:
         """Serve on as if nothing had been."""

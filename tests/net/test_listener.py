@@ -16,6 +16,8 @@ from tests.support.canned_flow import CannedBody, CannedFlow, Records, Served, a
 from tests.support.raw_client import connect, connected, request, settle
 
 ON_BOTH_LOOPS = True
+PAUSE_SECONDS = 1.2
+"""Longer than idle connections once lived when draining; no shorter pause could show that they live."""
 
 
 def gauge(served: Served) -> float:
@@ -150,19 +152,32 @@ async def test_draining_ends_with_the_next_answer_also_when_more_is_pipelined() 
         assert await client.is_closed()
 
 
-async def test_draining_closes_what_stays_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.net.client_connection.DRAINING_IDLE_SECONDS", 0.05)
+async def test_draining_leaves_idle_connections_to_their_next_answer() -> None:
     async with serving() as served, connected(served.where) as used, connected(served.where) as fresh:
         await used.send(request())
         await used.answer()
         served.listener.drain()
+        await asyncio.sleep(PAUSE_SECONDS)
+        for client in (used, fresh):
+            assert await client.has_silence()
+            await client.send(request())
+
+        assert (await used.answer()).first("connection") == b"close"
+        assert (await fresh.answer()).first("connection") == b"close"
+
+
+async def test_finish_closes_what_is_idle() -> None:
+    async with serving() as served, connected(served.where) as used, connected(served.where) as fresh:
+        await used.send(request())
+        await used.answer()
+        served.listener.drain()
+        await served.listener.finish(10)
 
         assert await used.is_closed()
         assert await fresh.is_closed()
 
 
-async def test_draining_does_not_cut_off_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.net.client_connection.DRAINING_IDLE_SECONDS", 0.02)
+async def test_draining_does_not_cut_off_what_is_under_way() -> None:
     gate = asyncio.Event()
     flow = CannedFlow()
     flow.always(lambda: answer(CannedBody(b"abc", gate, b"def")))
@@ -171,7 +186,6 @@ async def test_draining_does_not_cut_off_what_is_under_way(monkeypatch: pytest.M
         await slow.send(b"GET / HT")
         await settle()
         served.listener.drain()
-        await asyncio.sleep(0.05)
         gate.set()
         await slow.send(b"TP/1.1\r\nHost: a\r\n\r\n")
 
