@@ -23,14 +23,29 @@ routes:
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shop() -> Iterator[str]:
     with running("shop.py", "--port", "0", "--delay", "5") as url:
         yield url
 
 
+@pytest.fixture(scope="module")
+def sidecar(shop: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    """One for all tests that leave the process as it is; each asks for products of its own."""
+    with running_sidecar(tmp_path_factory.mktemp("sidecar"), shop, POLICIES) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def holding_one(shop: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    """One that is asked for product 7 only, so that a dry run can count nothing else."""
+    with running_sidecar(tmp_path_factory.mktemp("holding"), shop, POLICIES) as started:
+        yield started
+
+
 @pytest.fixture
-def sidecar(shop: str, tmp_path: Path) -> Iterator[Sidecar]:
+def own_sidecar(shop: str, tmp_path: Path) -> Iterator[Sidecar]:
+    """For tests that change the process."""
     with running_sidecar(tmp_path, shop, POLICIES) as started:
         yield started
 
@@ -69,15 +84,15 @@ def test_miss_then_hit_then_purge_then_miss(sidecar: Sidecar) -> None:
         {"everything": True},
     ],
 )
-def test_every_selector_removes_what_it_names(sidecar: Sidecar, selector: dict[str, object]) -> None:
-    status_of(sidecar, "/products/7")
-    counted = json.loads(sidecar.post_admin("/purge?dry_run=true", selector).body)
-    assert "hit" in status_of(sidecar, "/products/7")
+def test_every_selector_removes_what_it_names(holding_one: Sidecar, selector: dict[str, object]) -> None:
+    status_of(holding_one, "/products/7")
+    counted = json.loads(holding_one.post_admin("/purge?dry_run=true", selector).body)
+    assert "hit" in status_of(holding_one, "/products/7")
 
-    sidecar.post_admin("/purge", selector)
+    holding_one.post_admin("/purge", selector)
 
     assert counted["matched"] == 1
-    assert "fwd=uri-miss" in status_of(sidecar, "/products/7")
+    assert "fwd=uri-miss" in status_of(holding_one, "/products/7")
 
 
 def test_an_unsafe_request_removes_what_it_changes(sidecar: Sidecar) -> None:
@@ -119,54 +134,56 @@ def _numbers(stats: dict[str, object]) -> list[int]:
     return [value for value in stats.values() if isinstance(value, int)]
 
 
-def test_a_changed_file_is_put_in_force_and_a_faulty_one_is_not(sidecar: Sidecar, tmp_path: Path) -> None:
+def test_a_changed_file_is_put_in_force_and_a_faulty_one_is_not(own_sidecar: Sidecar, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     text = file.read_text()
     file.write_text(text.replace("ttl: 60s", "tll: 60s"))
-    rejected = sidecar.post_admin("/reload", {})
+    rejected = own_sidecar.post_admin("/reload", {})
     file.write_text(text.replace("ttl: 60s", "cache: false"))
-    accepted = sidecar.post_admin("/reload", {})
+    accepted = own_sidecar.post_admin("/reload", {})
 
     assert rejected.status == 422
     assert b"ttl" in rejected.body
     assert accepted.status == 200
-    assert "fwd=bypass" in status_of(sidecar, "/products/5")
+    assert "fwd=bypass" in status_of(own_sidecar, "/products/5")
 
 
-def test_sighup_reads_the_file_again(sidecar: Sidecar, tmp_path: Path) -> None:
+def test_sighup_reads_the_file_again(own_sidecar: Sidecar, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(file.read_text().replace("ttl: 60s", "cache: false"))
-    sidecar.process.send_signal(signal.SIGHUP)
+    own_sidecar.process.send_signal(signal.SIGHUP)
 
-    wait_until(lambda: "fwd=bypass" in status_of(sidecar, "/products/6"))
+    wait_until(lambda: "fwd=bypass" in status_of(own_sidecar, "/products/6"))
 
 
-def test_probes_and_metrics_answer(sidecar: Sidecar) -> None:
-    status_of(sidecar, "/products/1")
-    metrics = ask(sidecar.ops, "/metrics").body.decode()
+def test_probes_and_metrics_answer(own_sidecar: Sidecar) -> None:
+    status_of(own_sidecar, "/products/1")
+    metrics = ask(own_sidecar.ops, "/metrics").body.decode()
 
-    assert ask(sidecar.ops, "/readyz").status == 200
+    assert ask(own_sidecar.ops, "/readyz").status == 200
     assert 'sidecache_requests_total{outcome="miss",route="product"} 1.0' in metrics
     assert "sidecache_l1_entries{kind=" in metrics
 
 
-def test_drain_turns_readiness_off_and_goes_on_serving(sidecar: Sidecar) -> None:
-    ask(sidecar.ops, "/-/drain", "POST")
-    answer = sidecar.get("/products/1")
+def test_drain_turns_readiness_off_and_goes_on_serving(own_sidecar: Sidecar) -> None:
+    ask(own_sidecar.ops, "/-/drain", "POST")
+    answer = own_sidecar.get("/products/1")
 
-    assert ask(sidecar.ops, "/readyz").status == 503
+    assert ask(own_sidecar.ops, "/readyz").status == 503
     assert answer.status == 200
     assert answer.field("Connection") == "close"
 
 
-def test_the_end_of_the_process_is_the_end_of_its_server(sidecar: Sidecar) -> None:
-    children = Path(f"/proc/{sidecar.process.pid}/task/{sidecar.process.pid}/children").read_text().split()
-    sidecar.process.kill()
-    sidecar.process.wait()
+def test_the_end_of_the_process_is_the_end_of_its_server(own_sidecar: Sidecar) -> None:
+    children = (
+        Path(f"/proc/{own_sidecar.process.pid}/task/{own_sidecar.process.pid}/children").read_text().split()
+    )
+    own_sidecar.process.kill()
+    own_sidecar.process.wait()
 
     assert len(children) == 1
     wait_until(lambda: not Path(f"/proc/{children[0]}/exe").exists())
-    sidecar.process.returncode = 0
+    own_sidecar.process.returncode = 0
 
 
 def test_a_stale_answer_stands_in_while_the_origin_is_away(tmp_path: Path) -> None:
