@@ -4,9 +4,10 @@ import resource
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from proxy.config.schema import Config
-from proxy.net.descriptors import RESERVE, allow_descriptors, descriptors_needed
+from proxy.net.descriptors import RESERVE, allow_descriptors, descriptors_needed, make_room
 
 KIND = resource.RLIMIT_NOFILE
 
@@ -76,3 +77,14 @@ def test_no_limit_is_more_than_any(
     assert allow_descriptors(400) == allowed
     assert asked == raised
     monkeypatch.undo()
+
+
+def test_too_few_are_told_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.net.descriptors.allow_descriptors", lambda _needed: 64)
+    settings = Config.model_validate({"origin": {"url": "http://127.0.0.1:1"}})
+    with capture_logs() as lines:
+        make_room(settings)
+
+    needed = descriptors_needed(settings)
+    told = [(line["event"], line["allowed"], line["needed"]) for line in lines]
+    assert told == [("too few file descriptors", 64, needed)]
