@@ -27,9 +27,8 @@ from proxy.admin.ops import ops_application
 from proxy.admin.protocols import Configuration
 from proxy.admin.server import Port
 from proxy.config.container import l1_byte_budget, memory_limit_bytes
-from proxy.config.faults import Fault
 from proxy.config.loading import Loaded
-from proxy.config.reloading import Rejected, Reloader, Result
+from proxy.config.reloading import FixedConfiguration, Reloader
 from proxy.config.schema import Address, Config
 from proxy.engine.coalescing import Flights
 from proxy.engine.fetching import Fetcher
@@ -225,7 +224,14 @@ class Process:
             shared=tiers,
             log=self.log,
             origin_flow=origin_flow,
-            passing=Passing(origin=self._origin, log=self.log, clock=time.time),
+            passing=Passing(
+                origin=self._origin,
+                log=self.log,
+                fetcher=fetcher,
+                flights=flights,
+                secret=secret,
+                clock=time.time,
+            ),
             refresher=refresher,
             secret=secret,
             clock=time.time,
@@ -258,7 +264,7 @@ class Process:
         return reloader
 
     def _configuration(self) -> Configuration:
-        return self._reloader or _FixedConfiguration(self._config)
+        return self._reloader or FixedConfiguration(self._config)
 
     def _keyed(self) -> Keyed:
         """How a URL to purge becomes keys: through the code of the routes in force."""
@@ -352,17 +358,6 @@ class Process:
         if self._embedded is not None:
             await self._embedded.stop()
         _log.info("ended")
-
-
-class _FixedConfiguration:
-    """The configuration of `serve --origin`: there is no file to read again."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
-    async def reload(self) -> Result:
-        """Always rejected."""
-        return Rejected((Fault("--origin", 0, 0, "there is no file that could be read again"),))
 
 
 async def _close(part: object) -> None:

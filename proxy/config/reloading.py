@@ -157,3 +157,14 @@ class Reloader:
         self._config = loaded.config
         self._digest = loaded.digest
         self._loaded_at = self._clock()
+
+
+class FixedConfiguration:
+    """The configuration of `serve --origin`: there is no file to read again."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    async def reload(self) -> Result:
+        """Always rejected."""
+        return Rejected((Fault("--origin", 0, 0, "there is no file that could be read again"),))

@@ -5,6 +5,7 @@ Runs in a flight's own task. Sees one client at most (the leader, who may read a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ from proxy.engine.protocols import Log, Origin
 from proxy.engine.spool import Spool, SpoolBudget
 from proxy.model import (
     BodyBroken,
+    Capture,
     FailureKind,
     OriginFailure,
     OriginResponse,
@@ -37,7 +39,8 @@ from proxy.policy.directives import vary_names
 from proxy.policy.failures import is_error_status
 from proxy.policy.parts import Joint, completion_lines, is_sound, joint
 from proxy.policy.reuse import Reuse, decide, may_answer_error
-from proxy.policy.storing import StorePlan, plan, stored
+from proxy.policy.storing import StorePlan, stored
+from proxy.policy.storing import plan as plan_of
 from proxy.policy.tags import for_clients
 from proxy.policy.validation import conditional_lines, refreshed, updated_head, without_conditions
 
@@ -76,6 +79,25 @@ class Fetcher:
         """Fetch what the lookup asks for, validating its base if it has one; every wait has a deadline."""
         return await self._ask(flight, lookup, lookup.base)
 
+    async def keep_posted(
+        self,
+        flight: Flight,
+        lookup: Lookup,
+        response: OriginResponse,
+        planned: StorePlan,
+        succession: asyncio.Task[Capture | None],
+    ) -> Ending:
+        """Keep the answer to a POST as that of its target, if `succession` says where it is born."""
+        body = await self._receive(flight, lookup, response, is_streamed=True)
+        capture = await succession
+        if not isinstance(body, bytes):
+            return body
+        if capture is None:
+            self._metrics.not_stored.add(lookup.match.route.name, Reason.INVALIDATED.value)
+            return Released(Reason.INVALIDATED)
+        flight.capture = capture
+        return self._finish_whole(flight, lookup, response, planned, body)
+
     async def _ask(self, flight: Flight, lookup: Lookup, base: StoredResponse | None) -> Ending:
         request = _origin_request(lookup, base, has_leader=flight.has_leader)
         response = await self._origin.fetch(request, route=lookup.match.route.name)
@@ -102,16 +124,16 @@ class Fetcher:
         joined = joint(lookup.part, response.head) if lookup.part is not None else None
         if lookup.completes and status in (206, 416):
             return await self._completed(flight, lookup, response, joined)
-        planned = self._plan(lookup, response, joined)
+        planned = self.plan(lookup, response, joined)
         if isinstance(planned, Reason):
             return self._uncacheable(flight, lookup, response, planned)
-        length = response.body.length
-        if length is not None and length > self._max_body(lookup):
-            return self._uncacheable(flight, lookup, response, Reason.TOO_LARGE)
         return await self._collect(flight, lookup, response, planned, joined)
 
-    def _plan(self, lookup: Lookup, response: OriginResponse, joined: Joint | None) -> StorePlan | Reason:
-        return plan(
+    def plan(
+        self, lookup: Lookup, response: OriginResponse, joined: Joint | None = None
+    ) -> StorePlan | Reason:
+        """As what the response would be stored for this lookup, or why not."""
+        planned = plan_of(
             lookup.request,
             response.head if joined is None else joined.head,
             response.framing,
@@ -121,12 +143,15 @@ class Fetcher:
             roll=self._dice(),
             profile=self._profile,
         )
+        length = response.body.length
+        is_too_large = length is not None and length > self._max_body(lookup)
+        return Reason.TOO_LARGE if is_too_large and isinstance(planned, StorePlan) else planned
 
     async def _completed(
         self, flight: Flight, lookup: Lookup, response: OriginResponse, joined: Joint | None
     ) -> Ending:
         """The rest of a stored part: with it the whole; where it does not fit, the whole is asked for."""
-        planned = Reason.INCOMPLETE if joined is None else self._plan(lookup, response, joined)
+        planned = Reason.INCOMPLETE if joined is None else self.plan(lookup, response, joined)
         if isinstance(planned, Reason):
             response.body.abandon()
         else:
@@ -200,10 +225,21 @@ class Fetcher:
         joined: Joint | None,
     ) -> Ending:
         length = response.body.length
-        spool = Spool(length=length, max_bytes=self._max_body(lookup), budget=self._budget)
         is_large = length is None or length > WHOLE_BYTES
         # A client that asked for a range gets the origin's own answer, whatever becomes of it here.
-        if lookup.asks_range or (is_large and not lookup.completes):
+        is_streamed = lookup.asks_range or (is_large and not lookup.completes)
+        body = await self._receive(flight, lookup, response, is_streamed=is_streamed)
+        if not isinstance(body, bytes):
+            return body
+        return self._finish_whole(flight, lookup, response, planned, body, joined=joined)
+
+    async def _receive(
+        self, flight: Flight, lookup: Lookup, response: OriginResponse, *, is_streamed: bool
+    ) -> bytes | Ending:
+        """The body, once it is complete; or how the fetch ends without it."""
+        length = response.body.length
+        spool = Spool(length=length, max_bytes=self._max_body(lookup), budget=self._budget)
+        if is_streamed:
             _open_stream(flight, response, spool)
         try:
             while piece := await response.body.read():
@@ -212,12 +248,23 @@ class Fetcher:
                         response.body.abandon()
                         return Released(Reason.TOO_LARGE)
                     return await self._pipe(flight, lookup, response, spool, piece)
-            body = spool.complete()
+            return spool.complete()
         except BodyBroken as broken:
             spool.fail(broken.failure)
             return Failed(broken.failure.kind.status, broken.failure)
         finally:
             spool.release()
+
+    def _finish_whole(
+        self,
+        flight: Flight,
+        lookup: Lookup,
+        response: OriginResponse,
+        planned: StorePlan,
+        body: bytes,
+        *,
+        joined: Joint | None = None,
+    ) -> Ending:
         fetch_seconds = max(0.0, self._clock() - response.requested_at)
         content = body if joined is None else joined.body(body)
         entry = stored(planned, content, lookup.key, born=flight.capture.born, fetch_seconds=fetch_seconds)

@@ -1,23 +1,64 @@
-"""Requests that pass: the origin's answer as it is, and what a successful unsafe one makes untrue."""
+"""Requests that pass: the origin's answer as it is, and what a successful unsafe one makes untrue.
+
+The answer to a POST may also be what a GET of the same target would get: then it is kept as that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
 from proxy.engine import answers
+from proxy.engine.coalescing import Ending, Failed, Flight, Flights, Streaming
+from proxy.engine.fetching import Fetcher
+from proxy.engine.lookup import Lookup
 from proxy.engine.protocols import Log, Origin
-from proxy.engine.unsafe_methods import invalidated_by
-from proxy.model import Answer, CacheStatus, OriginFailure, Outcome, Request
-from proxy.policy.bypass import Bypass
+from proxy.engine.unsafe_methods import invalidated_by, names_its_target
+from proxy.model import (
+    Answer,
+    CacheStatus,
+    Forward,
+    LifetimeSource,
+    OriginFailure,
+    OriginResponse,
+    Outcome,
+    Request,
+    Succession,
+)
+from proxy.observe.tasks import spawn
+from proxy.policy.bypass import Bypass, bypass
+from proxy.policy.cache_key import make_key
+from proxy.policy.directives import request_directives
 from proxy.policy.routes import RouteMatch, Routes
+from proxy.policy.storing import StorePlan, stored
+
+
+class _Heir(NamedTuple):
+    """What the answer to a POST also answers, and as what it is stored for that."""
+
+    lookup: Lookup
+    planned: StorePlan
 
 
 class Passing:
     """Hands requests to the origin without the cache. `use` names the routes that purges count for."""
 
-    def __init__(self, *, origin: Origin, log: Log, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        origin: Origin,
+        log: Log,
+        fetcher: Fetcher,
+        flights: Flights,
+        secret: bytes,
+        clock: Callable[[], float],
+    ) -> None:
         self._origin = origin
         self._log = log
+        self._fetcher = fetcher
+        self._flights = flights
+        self._secret = secret
         self._clock = clock
 
     def use(self, routes: Routes) -> None:
@@ -29,13 +70,58 @@ class Passing:
     ) -> Answer:
         """The origin's answer; `why` the cache was not asked, or had nothing."""
         route = match.route.name
+        capture = self._log.capture()
         response = await self._origin.fetch(request, route=route)
         if isinstance(response, OriginFailure):
             return answers.failure(response, why.forward, now=self._clock(), route=route)
         stale = invalidated_by(request, response.head, self._routes)
+        heir = self._heir(request, response) if stale else None
+        if heir is not None:
+            entry = stored(heir.planned, b"", heir.lookup.key, born=None, fetch_seconds=0.0)
+            succession = self._log.supersede(stale, heir=entry, since=capture)
+            return await self._keep(request, response, heir, succession)
         if stale:
             self._log.purge_soon(stale)
         status = CacheStatus(
             forward=why.forward, forward_status=response.head.status, detail=why.reason.value
         )
         return answers.passed(response, status, outcome, route=route)
+
+    def _heir(self, request: Request, response: OriginResponse) -> _Heir | None:
+        """As what the answer to a POST takes the place of the content that it makes untrue."""
+        lookup = self._as_get(request, response)
+        if lookup is None:
+            return None
+        planned = self._fetcher.plan(lookup, response)
+        # Only what states its lifetime: after a change nobody else knows how long it holds.
+        is_kept = isinstance(planned, StorePlan) and planned.draft.source is LifetimeSource.ORIGIN
+        return _Heir(lookup, planned) if isinstance(planned, StorePlan) and is_kept else None
+
+    def _as_get(self, request: Request, response: OriginResponse) -> Lookup | None:
+        """The look-up that this answer to a POST could also answer (RFC 9110 §9.3.3)."""
+        is_content_of_target = response.head.status == 200 and names_its_target(request, response.head)
+        if request.method != "POST" or not is_content_of_target:
+            return None
+        read = replace(request, method="GET", body=None, on_interim=None)
+        match = self._routes.match(read)
+        if bypass(read, match) is not None:
+            return None
+        key = make_key(read, match.route, secret=self._secret)
+        return Lookup(read, match, request_directives(read.fields), key, forward=Forward.METHOD)
+
+    async def _keep(
+        self, request: Request, response: OriginResponse, heir: _Heir, succession: Succession
+    ) -> Answer:
+        born = spawn("supersede", succession)
+        lookup, planned = heir
+
+        async def keep(flight: Flight) -> Ending:
+            return await self._fetcher.keep_posted(flight, lookup, response, planned, born)
+
+        flight = self._flights.start(lookup.flight_key(), self._log.capture(), keep, is_shared=False)
+        opening = await flight.opening()
+        route = lookup.match.route.name
+        if not isinstance(opening, Streaming):
+            return answers.failed(Failed(503), Forward.METHOD, now=self._clock(), route=route)
+        status = CacheStatus(forward=Forward.METHOD, forward_status=200, stored=True)
+        return answers.streaming(request, opening, status, Outcome.BYPASS, route=route)

@@ -16,6 +16,7 @@ from proxy.model import (
     OriginResponse,
     Request,
     StoredResponse,
+    Succession,
     Validity,
 )
 from proxy.policy.invalidation import Selector
@@ -82,4 +83,11 @@ class Log(Protocol):
         """After an unsafe request: a hard purge, applied here at once and published soon.
 
         The same selector is published at most once in 100 ms, however often it is asked for.
+        """
+
+    def supersede(self, selectors: Sequence[Selector], *, heir: StoredResponse, since: Capture) -> Succession:
+        """A hard purge, applied here at once, of what `heir` takes the place of.
+
+        The heir came with the answer to a request that was sent after `since`. Ends with None where anything
+        that concerns it may have been appended in between: that may be newer.
         """

@@ -25,6 +25,15 @@ def invalidated_by(request: Request, head: ResponseHead, routes: Routes) -> tupl
     return tuple(found.values())
 
 
+def names_its_target(request: Request, head: ResponseHead) -> bool:
+    """Is the content of this answer that of the request's own target (RFC 9110 §8.7)?"""
+    location = head.fields.first(b"content-location")
+    if location is None:
+        return False
+    own = _absolute(request, request.target)
+    return _target_on_same_host(own, location.decode("latin-1")) == request.target
+
+
 def _targets(request: Request, head: ResponseHead) -> Iterator[bytes]:
     yield request.target
     own = _absolute(request, request.target)

@@ -6,9 +6,10 @@ The same rule as in a fleet; ids are a counter, and the log needs no trust: it i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from proxy.fleet.log import Appended, boot_clock
-from proxy.model import Capture, Held, Position, StoredResponse, Validity, VaryRecord
+from proxy.model import Capture, Held, Position, StoredResponse, Succession, Validity, VaryRecord
 from proxy.observe.metrics import Metrics
 from proxy.policy.invalidation import Record, Selector
 from proxy.policy.invalidation_index import Index
@@ -88,9 +89,18 @@ class LocalLog:
         self._apply(selectors, soft=soft)
         return Appended(str(self._newest.ms), published=True, known=1, acknowledged=1, complete=True)
 
+    def supersede(self, selectors: Sequence[Selector], *, heir: StoredResponse, since: Capture) -> Succession:
+        """A hard purge, and where its heir is born; None: another purge concerned that since `since`."""
+        is_alive = self.judge(replace(heir, born=since.born)) is Validity.ALIVE
+        self._apply(selectors, soft=False)
+        return self._succession(self.capture() if is_alive else None)
+
     def purge_soon(self, selectors: Sequence[Selector]) -> None:
         """After an unsafe request: a hard purge."""
         self._apply(selectors, soft=False)
+
+    async def _succession(self, capture: Capture | None) -> Capture | None:
+        return capture
 
     def _apply(self, selectors: Sequence[Selector], *, soft: bool) -> None:
         before = self._newest

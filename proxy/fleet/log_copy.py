@@ -15,6 +15,7 @@ from proxy.fleet.reach import Reach, reach_of
 from proxy.fleet.reader import Progress, Reader, Rebuild
 from proxy.fleet.recent import Recent
 from proxy.fleet.trust import Trust
+from proxy.fleet.watching import Watch, Watches
 from proxy.model import Capture, Held, Position, StoredResponse, Validity, VaryRecord
 from proxy.observe.metrics import Metrics
 from proxy.policy.invalidation import Selector
@@ -40,6 +41,8 @@ class LogCopy:
         clock: Callable[[], float],
     ) -> None:
         self.index = Index(keyed)
+        self._keyed = keyed
+        self._watches = Watches()
         self.outbox = Outbox(keyed, new_uid)
         self.reader = Reader(self.index, Recent())
         self.trust = Trust(max_unsynced=max_unsynced, when_unsynced=when_unsynced)
@@ -91,6 +94,10 @@ class LogCopy:
             began_at=capture.began_at, is_in_l1=False, now=now
         )
 
+    def watch(self, entry: StoredResponse) -> Watch:
+        """Notice what concerns an entry that is in no store yet, from now on."""
+        return self._watches.begin(entry)
+
     def stage(self, selectors: Sequence[Selector], *, soft: bool) -> list[Draft]:
         """Apply them here, queue them for the log."""
         drafts = self.outbox.add(selectors, soft=soft, now=self._clock())
@@ -133,6 +140,7 @@ class LogCopy:
         for record in progress.applied:
             if not self.outbox.holds(record.uid):
                 self._count(record.selectors, soft=record.soft)
+                self._watches.note(record.selectors, self._keyed)
         self.outbox.settle(record.uid for record in progress.seen)
         if progress.rebuilt is not None:
             self._note_rebuilt(progress, progress.rebuilt, now)
@@ -144,6 +152,7 @@ class LogCopy:
 
     def read_again(self, keyed: Keyed) -> None:
         """Other routes are in force: what URLs mean is read anew."""
+        self._keyed = keyed
         self.index.read_again(keyed)
         self.outbox.read_again(keyed)
 
@@ -192,6 +201,7 @@ class LogCopy:
 
     def _note_rebuilt(self, progress: Progress, cause: Rebuild, now: float) -> None:
         self._metrics.log_rebuilds.add(cause.value)
+        self._watches.note_all()
         self.outbox.settle_sent()
         self.outbox.add_lost(Draft(record.uid, record.selectors, record.soft) for record in progress.lost)
         self._newest_own = None
@@ -203,6 +213,7 @@ class LogCopy:
     def _note_applied(self, selectors: Sequence[Selector], *, soft: bool) -> None:
         self.index.touch()
         self._count(selectors, soft=soft)
+        self._watches.note(selectors, self._keyed)
 
     def _count(self, selectors: Sequence[Selector], *, soft: bool) -> None:
         for selector in selectors:

@@ -17,7 +17,8 @@ import structlog
 from proxy.fleet.log import Appended, Draft, LogFailure, LogServer, Roll, WhenUnsynced, boot_clock
 from proxy.fleet.log_copy import LogCopy
 from proxy.fleet.reach import Census
-from proxy.model import Position
+from proxy.fleet.watching import Watch
+from proxy.model import Capture, Position, StoredResponse, Succession, Validity
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import spawn
 from proxy.policy.invalidation import Selector
@@ -144,6 +145,15 @@ class RedisLog:
         if self._copy.stage_paced(selectors):
             self._wake.set()
 
+    def supersede(self, selectors: Sequence[Selector], *, heir: StoredResponse, since: Capture) -> Succession:
+        """A hard purge, and where its heir is born; None: nobody can tell in time.
+
+        It can be told once our own record was read in order: what stood before it was noticed by then.
+        """
+        is_alive = self._copy.judge(replace(heir, born=since.born), began_at=since.began_at) is Validity.ALIVE
+        drafts = self._copy.stage(selectors, soft=False)
+        return self._succession(drafts, self._copy.watch(heir), since) if is_alive else self._purge(drafts)
+
     async def step(self) -> float:
         """One exchange: publish what waits, then read what is new. Seconds until the next one is due."""
         if self._is_caught_up and (failure := await self._publish()):
@@ -233,6 +243,27 @@ class RedisLog:
                 del self._places[uid]
         known = tuple(place for place in places if place is not None)
         return known if len(known) == len(drafts) else None
+
+    async def _succession(self, drafts: Sequence[Draft], watch: Watch, since: Capture) -> Capture | None:
+        with watch:
+            places = await self._until_published(drafts)
+            if places is None or not await self._until_read(places[-1], PUBLISH_SECONDS):
+                return None
+            # Not the newest place known: what stands behind our own record may be newer than the heir.
+            return since._replace(born=places[-1]) if watch.is_untouched else None
+
+    async def _purge(self, drafts: Sequence[Draft]) -> None:
+        await self._until_published(drafts)
+
+    async def _until_read(self, place: Position, timeout: float) -> bool:
+        """Wait until the record at `place`, and all before it, were read in order."""
+        until = self._clock() + timeout
+        while (cursor := self._copy.reader.cursor) is None or cursor < place:
+            if self._clock() >= until:
+                return False
+            self._wake.set()
+            await asyncio.sleep(ACKNOWLEDGE_SECONDS)
+        return True
 
     async def _until_acknowledged(
         self, drafts: Sequence[Draft], places: tuple[Position, ...], wait: float

@@ -25,6 +25,7 @@ from proxy.model.stored import (
     Position,
     Rule,
     StoredResponse,
+    Succession,
     Validity,
     VaryRecord,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "ResponseHead",
     "Rule",
     "StoredResponse",
+    "Succession",
     "Tunnel",
     "Validity",
     "VaryRecord",

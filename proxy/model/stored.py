@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from enum import Enum, IntEnum, IntFlag
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from proxy.model.fields import Fields
 
@@ -29,6 +30,10 @@ class Capture(NamedTuple):
     """`index.version`: equal now means that nothing was applied since (R9)."""
     began_at: float
     """Seconds on the log's monotonic clock."""
+
+
+Succession = Coroutine[Any, Any, Capture | None]
+"""Ends with where what replaces purged content is born; None: nobody can say."""
 
 
 class LifetimeSource(IntEnum):

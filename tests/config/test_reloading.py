@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from proxy.config.loading import Loaded, load
-from proxy.config.reloading import Rejected, Reloaded, Reloader, Unchanged
+from proxy.config.reloading import FixedConfiguration, Rejected, Reloaded, Reloader, Unchanged
 from proxy.config.schema import Config
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import spawn
@@ -303,3 +303,12 @@ async def test_configuration_that_cannot_be_applied_is_not_in_force(file: Path) 
         await harness.reloader.reload()
 
     assert harness.reloader.config is before
+
+
+async def test_without_a_file_nothing_is_reloaded(file: Path) -> None:
+    fixed = FixedConfiguration(Harness(file).reloader.config)
+
+    result = await fixed.reload()
+
+    assert isinstance(result, Rejected)
+    assert [str(fault) for fault in result.faults] == ["--origin: there is no file that could be read again"]

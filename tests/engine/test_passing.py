@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tests.support.engine_fakes import REFUSED, Engine, detail_of
+from typing import Any
+
+import pytest
+
+from proxy.engine.coalescing import Ending
+from proxy.model import Answer, BodyBroken, FieldLine, Forward, Outcome
+from proxy.observe.tasks import spawn
+from tests.support.engine_fakes import BROKEN, REFUSED, Engine, Reply, body_of, detail_of, reply
+from tests.support.responses import date
 from tests.support.routing import get
 
 
@@ -18,3 +26,97 @@ async def test_an_unsafe_request_purges_its_target() -> None:
     await engine.serve(get(b"/a", method="POST"))
     ((selectors, soft),) = engine.log.purged
     assert ([selector.value for selector in selectors], soft) == (["http://shop/a"], False)
+
+
+LOCATED = (b"Content-Location", b"/a")
+
+
+def posted(*lines: FieldLine, cache_control: bytes = b"max-age=100", **changes: Any) -> Reply:
+    """What a POST to /a gets: the new content of /a, unless the test says otherwise."""
+    return reply(cache_control, *(lines or (LOCATED,)), pieces=(b"new",), **changes)
+
+
+async def post(engine: Engine, *lines: FieldLine) -> Answer:
+    answer = await engine.serve(get(b"/a", *lines, method="POST"))
+    assert await body_of(answer) == b"new"
+    await engine.settle()
+    return answer
+
+
+async def test_the_answer_to_a_post_is_kept_as_its_targets() -> None:  # method-POST
+    engine = Engine()
+    engine.origin.will(reply(), posted())
+    await engine.ask(b"/a")
+    answer = await post(engine)
+    hit = engine.flow.try_hit(get(b"/a"))
+    assert hit is not None
+    assert (hit.body, hit.outcome, len(engine.log.purged)) == (b"new", Outcome.HIT, 1)
+    assert (answer.outcome, answer.cache_status.forward, answer.cache_status.stored) == (
+        Outcome.BYPASS,
+        Forward.METHOD,
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "lines"),
+    [
+        (posted((b"A", b"1")), ()),
+        (posted((b"Content-Location", b"/b")), ()),
+        (posted((b"Content-Location", b"http://other/a")), ()),
+        (posted(cache_control=b""), ()),
+        (posted(LOCATED, (b"Last-Modified", date(-1000)), cache_control=b""), ()),
+        (posted(cache_control=b"no-store"), ()),
+        (posted(status=201), ()),
+        (posted(), ((b"Authorization", b"me"),)),
+        (posted(), ((b"Connection", b"x-a"),)),
+    ],
+)
+async def test_other_answers_to_a_post_only_purge(given: Reply, lines: tuple[FieldLine, ...]) -> None:
+    engine = Engine()
+    engine.origin.will(given)
+    await post(engine, *lines)
+    assert (len(engine.memory), len(engine.log.purged)) == (0, 1)
+
+
+async def test_only_a_post_is_answered_with_content_for_get() -> None:
+    engine = Engine()
+    engine.origin.will(posted())
+    await engine.serve(get(b"/a", method="PUT"))
+    assert (len(engine.memory), len(engine.log.purged)) == (0, 1)
+
+
+async def test_an_answer_that_a_purge_overtook_is_not_kept() -> None:
+    engine = Engine()
+    engine.origin.will(posted())
+    engine.origin.gate.clear()
+    posting = spawn("post", engine.serve(get(b"/a", method="POST")))
+    await engine.origin.asked(1)
+    engine.log.purge()
+    engine.origin.gate.set()
+    assert await body_of(await posting) == b"new"
+    await engine.settle()
+    assert (len(engine.memory), engine.metrics.not_stored.values[("all", "invalidated")]) == (0, 1)
+
+
+async def test_a_broken_answer_to_a_post_is_not_kept_but_purges() -> None:
+    engine = Engine()
+    engine.origin.will(Reply((LOCATED, (b"Cache-Control", b"max-age=100")), (b"ne", BROKEN), length=3))
+    answer = await engine.serve(get(b"/a", method="POST"))
+    with pytest.raises(BodyBroken):
+        await body_of(answer)
+    await engine.settle()
+    assert (len(engine.memory), len(engine.log.purged)) == (0, 1)
+
+
+async def test_a_crash_while_keeping_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine()
+    engine.origin.will(posted())
+
+    async def crash(*_: object) -> Ending:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(engine.fetcher, "keep_posted", crash)
+    answer = await engine.serve(get(b"/a", method="POST"))
+    await engine.settle()
+    assert answer.status == 503

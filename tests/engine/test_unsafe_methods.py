@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.engine.unsafe_methods import invalidated_by
+from proxy.engine.unsafe_methods import invalidated_by, names_its_target
 from proxy.model import FieldLine
 from tests.support.responses import head
 from tests.support.routing import get, routes_of
@@ -63,3 +63,30 @@ def test_what_the_answer_names_on_the_same_host_is_purged_too(
 
 def test_what_no_route_caches_need_not_be_purged() -> None:
     assert purged("POST", target=b"/private/x") == []
+
+
+@pytest.mark.parametrize(
+    ("location", "named"),
+    [
+        (b"/a/b", True),
+        (b"b", True),
+        (b"", True),
+        (b"http://shop/a/b", True),
+        (b"HTTP://SHOP/a/b", True),
+        (b"/a/b#part", True),
+        (b"/a/b?", True),
+        (b"/a/b?x=1", False),
+        (b"/a/B", False),
+        (b"/a", False),
+        (b"http://other/a/b", False),
+        (b"http://[", False),
+    ],
+)
+def test_content_location_may_name_the_target(location: bytes, named: bool) -> None:
+    given = head((b"Content-Location", location))
+
+    assert names_its_target(get(b"/a/b", method="POST"), given) is named
+
+
+def test_without_content_location_the_target_is_not_named() -> None:
+    assert not names_its_target(get(b"/a/b", method="POST"), head())

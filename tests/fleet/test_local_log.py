@@ -119,3 +119,30 @@ async def test_selectors_are_counted_by_kind_and_mode(log, metrics):
     assert metrics.gauges["log_records"]() == {("hard",): 3.0, ("soft",): 1.0, ("folded",): 0.0}
     assert metrics.gauges["log_trusted"]() == {(): 1.0}
     assert repr(log) == "<LocalLog at 2 {'hard': 3, 'soft': 1, 'folded': 0}>"
+
+
+async def test_an_heir_is_born_after_the_purge_that_makes_room(log):
+    before = entry(born=log.capture().born)
+    capture = await log.supersede([url("/a")], heir=entry(), since=log.capture())
+
+    assert log.judge(before) is DEAD
+    assert log.judge(entry(born=capture.born)) is ALIVE
+
+
+async def test_the_purge_that_makes_room_is_applied_before_anybody_waits(log):
+    before = entry(born=log.capture().born)
+    succession = log.supersede([url("/a")], heir=entry(), since=log.capture())
+
+    assert log.judge(before) is DEAD
+    assert await succession is not None
+
+
+@pytest.mark.parametrize(("selector", "has_heir"), [(url("/a"), False), (tag("t"), False), (url("/b"), True)])
+async def test_what_another_purge_concerned_has_no_heir(log, selector, has_heir):
+    since = log.capture()
+    await log.append([selector], soft=True)
+    before = entry(born=log.capture().born)
+    capture = await log.supersede([url("/a")], heir=entry(tags=(b"t",)), since=since)
+
+    assert (capture is not None) is has_heir
+    assert log.judge(before) is DEAD

@@ -8,7 +8,7 @@ from proxy.fleet.redis_log import POLL_SECONDS, RETRY_SECONDS
 from proxy.model import Validity
 from proxy.observe.tasks import running, spawn
 from tests.support.cut_link import CutLink
-from tests.support.purging import position, tag, url
+from tests.support.purging import entry, position, tag, url
 from tests.support.replicas import MAX_UNSYNCED, REPLICAS, STREAM, SteppedClock, replica
 from tests.support.streams import Stream
 from tests.support.valkey import free_port
@@ -476,3 +476,115 @@ async def test_the_clock_is_given(server):
         clock.advance(MAX_UNSYNCED)
 
         assert not one.log.is_synced
+
+
+async def superseding(one, *selectors, since=None, heir=None):
+    """Begin, and let the first step of it happen."""
+    since = since or one.log.capture()
+    pending = spawn("supersede", one.log.supersede(selectors, heir=heir or entry(), since=since))
+    await asyncio.sleep(0)
+    return pending
+
+
+class TestSuperseding:
+    """Content that comes with the answer to an unsafe request, on a real server."""
+
+    @pytest.fixture
+    async def pair(self, server):
+        async with replica(server.url) as one, replica(server.url, "two", one.clock) as two:
+            await one.sync()
+            await two.sync()
+            yield one, two
+
+    async def test_an_heir_is_born_after_its_own_purge_everywhere(self, pair):
+        one, two = pair
+        before = one.fetch()[0]
+        pending = await superseding(one, A)
+        await one.sync()
+        capture = await pending
+        await two.sync()
+        content = entry(born=capture.born)
+
+        assert (one.judge(before), two.judge(before)) == (DEAD, DEAD)
+        assert (one.judge(content), two.judge(content)) == (ALIVE, ALIVE)
+
+    async def test_the_purge_is_applied_here_before_anybody_waits(self, pair):
+        one, _ = pair
+        before = one.fetch()
+        succession = one.log.supersede([A], heir=entry(), since=one.log.capture())
+
+        assert one.log.judge(before[0], began_at=before[1]) is DEAD
+
+        pending = spawn("supersede", succession)
+        await asyncio.sleep(0)
+        await one.sync()
+        assert await pending is not None
+
+    @pytest.mark.parametrize(("selector", "has_heir"), [(A, False), (tag("t"), False), (B, True)])
+    async def test_a_purge_that_another_replica_appended_in_between_counts(self, pair, selector, has_heir):
+        one, two = pair
+        since = one.log.capture()
+        await two.purge(selector)
+        pending = await superseding(one, A, since=since, heir=entry(tags=(b"t",)))
+        await one.sync()
+
+        assert (await pending is not None) is has_heir
+
+    @pytest.mark.parametrize(("selector", "has_heir"), [(A, False), (B, True)])
+    async def test_a_purge_that_was_read_before_the_answer_counts(self, pair, selector, has_heir):
+        one, two = pair
+        since = one.log.capture()
+        await two.purge(selector)
+        await one.sync()
+        pending = await superseding(one, A, since=since)
+        await one.sync()
+
+        assert (await pending is not None) is has_heir
+
+    @pytest.mark.parametrize(("selector", "has_heir"), [(A, False), (B, True)])
+    async def test_a_purge_of_our_own_meanwhile_counts(self, pair, selector, has_heir):
+        one, _ = pair
+        pending = await superseding(one, A)
+        one.log.purge_soon([selector])
+        await one.sync()
+
+        assert (await pending is not None) is has_heir
+
+    async def test_a_purge_behind_our_own_is_newer_than_the_heir(self, pair):
+        one, two = pair
+        pending = await superseding(one, A)
+        await one.log.step()
+        await two.purge(A)
+        await one.sync()
+        capture = await pending
+        await one.sync()
+
+        assert capture is None or one.judge(entry(born=capture.born)) is DEAD
+
+    async def test_a_log_that_was_read_anew_meanwhile_has_no_heir(self, server, pair):
+        one, _ = pair
+        pending = await superseding(one, A)
+        server.ask("FLUSHALL")
+        await one.sync()
+        await one.sync()
+        one.clock.advance(redis_log.PUBLISH_SECONDS)
+
+        assert await pending is None
+
+    async def test_without_the_server_there_is_no_heir(self, alone, monkeypatch):
+        await alone.sync()
+        alone.list.is_down = True
+        monkeypatch.setattr(redis_log, "PUBLISH_SECONDS", 0.01)
+
+        assert await (await superseding(alone, A)) is None
+
+    async def test_what_is_never_read_has_no_heir(self, alone):
+        await alone.sync()
+        pending = await superseding(alone, A)
+        alone.list.most = 0
+        await alone.log.step()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        alone.clock.advance(redis_log.PUBLISH_SECONDS)
+
+        assert await pending is None

@@ -34,6 +34,7 @@ from proxy.model import (
     Request,
     ResponseHead,
     StoredResponse,
+    Succession,
     Tunnel,
     Validity,
 )
@@ -187,6 +188,17 @@ class FakeLog:
         """Remember what was asked for."""
         self.purged.append((tuple(selectors), False))
 
+    def supersede(self, selectors: Sequence[Selector], *, heir: StoredResponse, since: Capture) -> Succession:
+        """Purge everything; the heir is born here, unless there was a purge since `since`."""
+        del heir
+        is_current = since.version == len(self._purges)
+        self.purge_soon(selectors)
+        self.purge()
+        return self._succession(self.capture() if is_current else None)
+
+    async def _succession(self, capture: Capture | None) -> Capture | None:
+        return capture
+
 
 class FakeL2:
     """A dict behind L1."""
@@ -285,7 +297,14 @@ class Engine:
             shared=self.tiers,
             log=self.log,
             origin_flow=origin_flow,
-            passing=Passing(origin=self.origin, log=self.log, clock=self.clock),
+            passing=Passing(
+                origin=self.origin,
+                log=self.log,
+                fetcher=self.fetcher,
+                flights=self.flights,
+                secret=SECRET,
+                clock=self.clock,
+            ),
             refresher=self.refresher,
             secret=SECRET,
             clock=self.clock,
