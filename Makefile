@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test lint types check-tests cover lock clean
+.PHONY: help run test lint types check-tests conformance lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ types: $(VENV)/test.stamp
 check-tests: $(VENV)/test.stamp
 	@$(BIN)/pytest --cov=proxy/policy --cov=proxy/engine --cov-branch --cov-report=term-missing:skip-covered $(TESTS)
 
+conformance: $(VENV)/test.stamp ## the public HTTP cache test suite (needs Node.js; CACHE_TESTS=folder for a checkout)
+	@$(BIN)/python -m tests.conformance
+
 lock: ## resolve the requirements anew (needs uv)
 	@for set in run test; do \
 	  uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-strip-extras --generate-hashes --python-version 3.11 \
@@ -33,7 +36,7 @@ lock: ## resolve the requirements anew (needs uv)
 	  --custom-compile-command "make lock" pyproject.toml -o requirements/image.lock
 
 clean: ## forget the environment and all caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) .conformance .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'

@@ -76,6 +76,11 @@ class RedisStore:
         if self._link.is_open:
             self._metrics.l2_operations.add("get", Fault.BREAKER.value)
             return None
+        # What L1 is too small to hold must be found from its store on, not only once it was written.
+        pending = self._writes.pending(key)
+        if pending is not None:
+            self._metrics.l2_operations.add("get", "queued")
+            return pending
         return await self._reads.look_up(key)
 
     def put(self, key: bytes, entry: Entry) -> None:

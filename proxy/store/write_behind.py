@@ -53,6 +53,8 @@ class WriteBehind:
         self._most_bytes = most_bytes
         self._queue: dict[bytes, tuple[Entry, int]] = {}
         self._bytes = 0
+        self._under_way: Mapping[bytes, Entry] = {}
+        """The batch that is being written."""
         self._writer: asyncio.Task[None] | None = None
         self._is_closing = False
 
@@ -68,6 +70,11 @@ class WriteBehind:
     def waiting_bytes(self) -> int:
         """Bytes of the entries that wait."""
         return self._bytes
+
+    def pending(self, key: bytes) -> Entry | None:
+        """What a look-up will find once all writes have arrived; None: nothing is on its way."""
+        waiting = self._queue.get(key)
+        return self._under_way.get(key) if waiting is None else waiting[0]
 
     def put(self, key: bytes, entry: Entry) -> None:
         """Write `entry` soon; it takes the place of one that waits under the same key."""
@@ -109,7 +116,11 @@ class WriteBehind:
 
     async def _write_all(self) -> None:
         while self._queue:
-            await self._write(self._next_batch())
+            self._under_way = self._next_batch()
+            try:
+                await self._write(self._under_way)
+            finally:
+                self._under_way = {}
 
     def _next_batch(self) -> dict[bytes, Entry]:
         """The oldest entries that go together, at least one."""

@@ -59,6 +59,13 @@ class TestReading:
 
             assert await l2.store.look_up(KEY) == entry
 
+    async def test_what_is_on_its_way_is_found_without_asking(self, server: Valkey) -> None:
+        async with opened(server.url) as l2:
+            l2.store.put(KEY, response())
+
+            assert await l2.store.look_up(KEY) == response()
+            assert (server.calls("mget"), l2.operations("get")) == (0, {"queued": 1})
+
 
 class TestWriting:
     async def test_the_server_forgets_an_entry_when_it_expires(self, server: Valkey) -> None:

@@ -235,3 +235,33 @@ async def test_others_may_count_their_drops_here() -> None:
     WriteBehind(Sink().write, metrics).drop(Drop.EXPIRED, count=2)
 
     assert drops(metrics) == {"expired": 2}
+
+
+async def test_what_waits_and_what_is_being_written_is_pending_and_the_newest_counts() -> None:
+    sink, key = Sink(), key_of("a")
+    queue = WriteBehind(sink.write, Metrics())
+    sink.gate.clear()
+    queue.put(key, response(b"old"))
+    waiting = queue.pending(key)
+    await sink.write_begun()
+    under_way = queue.pending(key)
+    queue.put(key, response(b"new"))
+    newest = queue.pending(key)
+    sink.gate.set()
+    await queue.aclose(5)
+
+    assert (waiting, under_way, newest) == (response(b"old"), response(b"old"), response(b"new"))
+    assert queue.pending(key) is None
+    assert queue.pending(key_of("b")) is None
+
+
+async def test_a_batch_that_fails_is_not_pending_any_more() -> None:
+    sink = Sink()
+    sink.error = RuntimeError("a fault of ours")
+    queue = WriteBehind(sink.write, Metrics())
+    with capture_logs():
+        queue.put(key_of("a"), response())
+        writer = await sink.write_begun()
+        await asyncio.wait({writer})
+
+    assert queue.pending(key_of("a")) is None

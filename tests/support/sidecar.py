@@ -91,7 +91,12 @@ def launched(
     file = folder / "config.yaml"
     section = origin if origin.startswith("{") else f'{{url: "{origin}"}}'
     file.write_text(HEAD.format(origin=section, drain=drain) + policies)
-    command = [sys.executable, "-m", "proxy", "serve", "-c", str(file)]
+    return served("-c", str(file), before=before)
+
+
+def served(*arguments: str, before: str = "") -> subprocess.Popen[bytes]:
+    """`sidecache serve` with these arguments. `before`: shell commands."""
+    command = [sys.executable, "-m", "proxy", "serve", *arguments]
     if before:
         command = ["sh", "-c", f'{before}; exec "$@"', "sh", *command]
     return subprocess.Popen(
@@ -108,7 +113,13 @@ def running_sidecar(
     folder: Path, origin: str, policies: str = "", *, drain: str = DRAIN, before: str = ""
 ) -> Iterator[Sidecar]:
     """What `launched` starts, from when it is ready until the block ends; it must end well."""
-    process = launched(folder, origin, policies, drain=drain, before=before)
+    with running(launched(folder, origin, policies, drain=drain, before=before)) as sidecar:
+        yield sidecar
+
+
+@contextmanager
+def running(process: subprocess.Popen[bytes]) -> Iterator[Sidecar]:
+    """A sidecar that was started, from when it is ready until the block ends; it must end well."""
     lines: list[str] = []
     reader: threading.Thread | None = None
     try:
