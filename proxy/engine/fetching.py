@@ -42,7 +42,13 @@ from proxy.policy.reuse import Reuse, decide, may_answer_error
 from proxy.policy.storing import StorePlan, stored
 from proxy.policy.storing import plan as plan_of
 from proxy.policy.tags import for_clients
-from proxy.policy.validation import conditional_lines, refreshed, updated_head, without_conditions
+from proxy.policy.validation import (
+    agrees,
+    conditional_lines,
+    refreshed,
+    updated_head,
+    without_conditions,
+)
 
 WHOLE_BYTES = 64 * 1024
 """A body stated to be at most this long is collected before its first byte is sent: if the origin breaks
@@ -97,6 +103,18 @@ class Fetcher:
             return Released(Reason.INVALIDATED)
         flight.capture = capture
         return self._finish_whole(flight, lookup, response, planned, body)
+
+    def freshen(self, lookup: Lookup, response: OriginResponse, capture: Capture) -> None:
+        """Renew what is stored by what a HEAD got, if they agree (RFC 9111 §4.3.5)."""
+        base = lookup.base
+        if base is None or not agrees(base, response.head, response.body.length):
+            return
+        # Only a validator proves that what the log knows nothing of is still the content.
+        if self._log.judge(base) is Validity.DISTRUSTED:
+            return
+        renewed = self._refreshed(lookup, base, response, capture)
+        if isinstance(renewed, StoredResponse):
+            self._keep(lookup, renewed, vary_names(renewed.fields()) or (), capture)
 
     async def _ask(self, flight: Flight, lookup: Lookup, base: StoredResponse | None) -> Ending:
         request = _origin_request(lookup, base, has_leader=flight.has_leader)
@@ -194,17 +212,7 @@ class Fetcher:
         if base is None:
             failure = OriginFailure(FailureKind.INVALID_HEAD, "304 to a request without conditions")
             return Failed(failure.kind.status, failure)
-        validated = refreshed(
-            base,
-            response.head,
-            lookup.request,
-            lookup.match,
-            born=flight.capture.born,
-            requested_at=response.requested_at,
-            received_at=response.received_at,
-            roll=self._dice(),
-            profile=self._profile,
-        )
+        validated = self._refreshed(lookup, base, response, flight.capture)
         if validated is Reason.OTHER_REPRESENTATION:
             return await self._ask(flight, lookup, None)
         if isinstance(validated, Reason):
@@ -215,6 +223,21 @@ class Fetcher:
             return Released(validated)
         vary = vary_names(validated.fields()) or ()
         return self._finish(flight, lookup, validated, response, vary=vary)
+
+    def _refreshed(
+        self, lookup: Lookup, base: StoredResponse, response: OriginResponse, capture: Capture
+    ) -> StoredResponse | Reason:
+        return refreshed(
+            base,
+            response.head,
+            lookup.request,
+            lookup.match,
+            born=capture.born,
+            requested_at=response.requested_at,
+            received_at=response.received_at,
+            roll=self._dice(),
+            profile=self._profile,
+        )
 
     async def _collect(
         self,
@@ -301,18 +324,21 @@ class Fetcher:
         *,
         vary: tuple[bytes, ...],
     ) -> Fetched:
-        """Decide again at the store (invalidation R8), in the step that stores."""
-        began_at = flight.capture.began_at
-        is_kept = self._log.judge(entry, began_at=began_at) is not Validity.DEAD
-        if is_kept:
-            self._keeper.keep(lookup, entry, vary, began_at=began_at)
-        else:
-            self._metrics.not_stored.add(lookup.match.route.name, Reason.INVALIDATED.value)
+        is_kept = self._keep(lookup, entry, vary, flight.capture)
         # A 304 says nothing of variants: followers must agree in what the entry is known to vary by.
         names = vary or (lookup.record.names if lookup.record else ())
         status = response.head.status
         head = None if status in (206, 304) else response.head
         return Fetched(entry, head, is_kept, status, names, lookup.request.fields)
+
+    def _keep(self, lookup: Lookup, entry: StoredResponse, vary: tuple[bytes, ...], capture: Capture) -> bool:
+        """Decide again at the store (invalidation R8), in the step that stores."""
+        is_kept = self._log.judge(entry, began_at=capture.began_at) is not Validity.DEAD
+        if is_kept:
+            self._keeper.keep(lookup, entry, vary, began_at=capture.began_at)
+        else:
+            self._metrics.not_stored.add(lookup.match.route.name, Reason.INVALIDATED.value)
+        return is_kept
 
 
 def _open_stream(flight: Flight, response: OriginResponse, spool: Spool) -> None:

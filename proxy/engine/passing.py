@@ -23,6 +23,7 @@ from proxy.model import (
     OriginFailure,
     OriginResponse,
     Outcome,
+    Reason,
     Request,
     Succession,
 )
@@ -65,8 +66,22 @@ class Passing:
         """Put other routes in force."""
         self._routes = routes
 
+    async def forward(self, lookup: Lookup) -> Answer:
+        """The origin's answer to a HEAD, or to a Range of a form that we do not cut: asked as they are."""
+        reason = Reason.RANGE if lookup.request.method == "GET" else Reason.METHOD
+        why = Bypass(lookup.forward, reason)
+        return await self.answer(
+            lookup.request, lookup.match, why, outcome=lookup.miss_outcome, lookup=lookup
+        )
+
     async def answer(
-        self, request: Request, match: RouteMatch, why: Bypass, *, outcome: Outcome = Outcome.BYPASS
+        self,
+        request: Request,
+        match: RouteMatch,
+        why: Bypass,
+        *,
+        outcome: Outcome = Outcome.BYPASS,
+        lookup: Lookup | None = None,
     ) -> Answer:
         """The origin's answer; `why` the cache was not asked, or had nothing."""
         route = match.route.name
@@ -82,6 +97,8 @@ class Passing:
             return await self._keep(request, response, heir, succession)
         if stale:
             self._log.purge_soon(stale)
+        if lookup is not None and request.method == "HEAD":
+            self._fetcher.freshen(lookup, response, capture)
         status = CacheStatus(
             forward=why.forward, forward_status=response.head.status, detail=why.reason.value
         )

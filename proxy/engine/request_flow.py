@@ -187,14 +187,8 @@ class RequestFlow:
             return await self._passing.answer(request, match, Bypass(Forward.BYPASS, Reason.COOKIE))
         is_unclear_range = lookup.asks_range and not asks_one_range(request)
         if request.method == "HEAD" or is_unclear_range:
-            return await self._forward_alone(lookup)
+            return await self._passing.forward(lookup)
         return await self._origin_flow.answer(lookup)
-
-    async def _forward_alone(self, lookup: Lookup) -> Answer:
-        """HEAD, and a Range of a form that we do not cut: asked as they are, not stored."""
-        reason = Reason.RANGE if lookup.request.method == "GET" else Reason.METHOD
-        why = Bypass(lookup.forward, reason)
-        return await self._passing.answer(lookup.request, lookup.match, why, outcome=lookup.miss_outcome)
 
 
 def _outcome_of_hit(stored: StoredResponse, decision: Decision, tier: str) -> tuple[Outcome, str]:

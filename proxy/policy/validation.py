@@ -93,6 +93,17 @@ def refreshed(
     return stored_from(planned, stored.body, stored, born=born, fetch_seconds=fetch_seconds)
 
 
+def agrees(stored: StoredResponse, head: ResponseHead, length: int | None) -> bool:
+    """Does a response to HEAD speak of what is stored (RFC 9111 §4.3.5)? `length` is its Content-Length.
+
+    Whatever validators it has must be the stored ones; where it has none, nothing speaks against it.
+    """
+    if not head.status == stored.status == 200 or length not in (None, len(stored.body)):
+        return False
+    own = ((b"etag", stored.etag), (b"last-modified", stored.last_modified))
+    return all(head.fields.first(name) in (None, value) for name, value in own)
+
+
 def _is_about(stored: StoredResponse, fields: Fields) -> bool:
     """Does the 304 speak of what is stored (RFC 9111 §4.3.4)? Without a validator it does.
 

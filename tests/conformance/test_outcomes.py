@@ -10,10 +10,8 @@ from tests.support.sidecar import ROOT
 ASSERTION = ["Assertion", "Response 2 comes from cache"]
 
 
-def case(
-    identifier: str, *depends_on: str, kind: str = "required", suite: str = "s", **changes: bool
-) -> Case:
-    return Case(identifier, suite, kind, identifier, list(depends_on), **changes)
+def case(identifier: str, *depends_on: str, kind: str = "required", suite: str = "s", **how: bool) -> Case:
+    return Case(identifier, suite, kind, identifier, list(depends_on), **how)
 
 
 @pytest.mark.parametrize(

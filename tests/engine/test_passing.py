@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.engine.coalescing import Ending
-from proxy.model import Answer, BodyBroken, FieldLine, Forward, Outcome
+from proxy.model import Answer, BodyBroken, FieldLine, Forward, Outcome, Validity
 from proxy.observe.tasks import spawn
 from tests.support.engine_fakes import BROKEN, REFUSED, Engine, Reply, body_of, detail_of, reply
 from tests.support.responses import date
@@ -120,3 +120,66 @@ async def test_a_crash_while_keeping_is_a_failure(monkeypatch: pytest.MonkeyPatc
     answer = await engine.serve(get(b"/a", method="POST"))
     await engine.settle()
     assert answer.status == 503
+
+
+async def after_head(engine: Engine, *script: Reply) -> Answer:
+    """Store, let it become stale, ask by HEAD, and then by GET."""
+    engine.origin.will(reply(b"max-age=10", (b"A", b"1")), *script)
+    await engine.ask(b"/a")
+    engine.step(10)
+    await engine.serve(get(b"/a", method="HEAD"))
+    return await engine.ask(b"/a")
+
+
+async def test_a_head_that_agrees_renews_what_is_stored() -> None:  # head-200-freshness-update
+    engine = Engine()
+    answer = await after_head(engine, reply(b"max-age=50", (b"A", b"2"), pieces=(), length=4))
+    assert (answer.outcome, answer.body, answer.cache_status.ttl) == (Outcome.HIT, b"body", 50)
+    assert b"A: 2\r\n" in answer.lines
+    assert b"A: 1\r\n" not in answer.lines
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        reply(b"max-age=50", pieces=(), length=5),
+        reply(b"max-age=50", pieces=(), length=4, status=404),
+        reply(b"no-store", pieces=(), length=4),
+    ],
+)
+async def test_a_head_that_does_not_agree_leaves_it_stale(given: Reply) -> None:
+    engine = Engine()
+    answer = await after_head(engine, given, reply(pieces=(b"new!",)))
+    assert (answer.body, len(engine.origin.requests)) == (b"new!", 3)
+
+
+async def test_a_head_on_a_miss_stores_nothing() -> None:
+    engine = Engine()
+    await engine.serve(get(b"/a", method="HEAD"))
+    assert len(engine.memory) == 0
+
+
+async def test_a_head_proves_nothing_of_what_the_log_does_not_know() -> None:
+    engine = Engine()
+    engine.origin.will(reply(b"max-age=10", (b"ETag", b'"a"')), reply(b"max-age=50", pieces=(), length=4))
+    await engine.ask(b"/a")
+    engine.log.forced = Validity.DISTRUSTED
+    await engine.serve(get(b"/a", method="HEAD"))
+    engine.log.forced = None
+    engine.step(10)
+    assert engine.flow.try_hit(get(b"/a")) is None
+
+
+async def test_a_purge_during_a_head_keeps_it_from_renewing() -> None:
+    engine = Engine()
+    engine.origin.will(reply(b"max-age=10"), reply(b"max-age=50", pieces=(), length=4))
+    await engine.ask(b"/a")
+    engine.step(10)
+    engine.origin.gate.clear()
+    asking = spawn("head", engine.serve(get(b"/a", method="HEAD")))
+    await engine.origin.asked(2)
+    engine.log.purge()
+    engine.origin.gate.set()
+    await asking
+    assert engine.flow.try_hit(get(b"/a")) is None
+    assert engine.metrics.not_stored.values[("all", "invalidated")] == 1

@@ -14,7 +14,7 @@ from proxy.model import (
     StoredResponse,
 )
 from proxy.policy.storing import StorePlan, stored
-from proxy.policy.validation import conditional_lines, refreshed, updated_head, without_conditions
+from proxy.policy.validation import agrees, conditional_lines, refreshed, updated_head, without_conditions
 from tests.support.responses import NOW, cache_control, date, entry, head, plan_of
 from tests.support.routing import get, match_all
 
@@ -267,3 +267,31 @@ def test_tags_stay_until_the_origin_names_others(
     base = stored_from(cache_control(b"max-age=60", ETAG, (b"xkey", b"a b"), (b"Cache-Groups", b'"g"')))
 
     assert entry_after_304(base, *of_the_304).tags == tags
+
+
+AGREEING: list[tuple[list[FieldLine], int | None, bool]] = [
+    ([], None, True),
+    ([], 4, True),
+    ([], 5, False),
+    ([ETAG], 4, True),
+    ([ETAG, MODIFIED], None, True),
+    ([(b"ETag", b'"other"')], 4, False),
+    ([ETAG, (b"Last-Modified", date(-4999))], None, False),
+]
+
+
+@pytest.mark.parametrize(("lines", "length", "holds"), AGREEING)
+def test_head_agrees(lines: list[FieldLine], length: int | None, holds: bool) -> None:  # head-200-update
+    stored_with = entry(etag=ETAG[1], last_modified=MODIFIED[1])
+
+    assert agrees(stored_with, head(*lines), length) is holds
+
+
+@pytest.mark.parametrize("line", [ETAG, MODIFIED])
+def test_a_validator_that_was_not_stored_is_another_one(line: FieldLine) -> None:
+    assert not agrees(entry(), head(line), None)
+
+
+@pytest.mark.parametrize(("status", "stored_status"), [(404, 200), (200, 404), (404, 404)])
+def test_only_a_success_agrees_with_one(status: int, stored_status: int) -> None:
+    assert not agrees(entry(status=stored_status), head(status=status), None)
