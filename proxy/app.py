@@ -58,6 +58,7 @@ from proxy.store.embedded import EmbeddedServer
 from proxy.store.memory import MemoryStore
 from proxy.store.redis import RedisStore
 from proxy.store.redis_client import StoreUnavailable, connect
+from proxy.store.supervision import Supervisor
 from proxy.store.tiered import TieredStore
 
 READY_SECONDS = 1.0
@@ -99,6 +100,7 @@ class Process:
         self._source = source
         self.metrics = Metrics()
         self._embedded: EmbeddedServer | None = None
+        self._supervisor: Supervisor | None = None
         self._log_client: Redis | None = None
         self._told_to_end = 0
         self._end = asyncio.Event()
@@ -158,6 +160,7 @@ class Process:
         if is_private:
             self._embedded = EmbeddedServer()
             await self._embedded.start()
+            self._supervisor = Supervisor(self._embedded, self.metrics)
             url = self._embedded.url
         self._shared = RedisStore(
             connect(url, timeout=l2.timeout), namespace=l2.namespace, timeout=l2.timeout, metrics=self.metrics
@@ -280,6 +283,8 @@ class Process:
 
     async def _start(self) -> None:
         make_room(self._config)
+        if self._supervisor is not None:
+            self._supervisor.start()
         if self._shared is not None:
             await self._shared.start()
         self.log.start()
@@ -355,6 +360,8 @@ class Process:
             await _close(getattr(self, part, None))
         if self._log_client is not None:
             await self._log_client.aclose()
+        if self._supervisor is not None:
+            await self._supervisor.aclose()
         if self._embedded is not None:
             await self._embedded.stop()
         _log.info("ended")

@@ -100,6 +100,7 @@ COUNTERS = (
     Row("l1_refused", "Entries that L1 did not take, by cause", ("cause",)),
     Row("l2_operations", "L2 operations, by result", ("operation", "result")),
     Row("l2_dropped_writes", "L2 writes dropped, by cause", ("cause",)),
+    Row("l2_restarts", "Starts of the embedded server after it ended, by result", ("result",)),
     Row("l2_garbage", "L2 values that could not be used, by cause", ("cause",)),
     Row("invalidations", "Invalidation selectors applied", ("selector", "mode")),
     Row("log_errors", "Failed reads or appends of the invalidation log", ("operation",)),
@@ -163,6 +164,7 @@ class Metrics:
     l1_refused: Counter
     l2_operations: Counter
     l2_dropped_writes: Counter
+    l2_restarts: Counter
     l2_garbage: Counter
     invalidations: Counter
     log_errors: Counter

@@ -72,27 +72,40 @@ class EmbeddedServer:
         """For `redis_client.connect`. Raises RuntimeError before the start."""
         return f"unix://{quote(str(self._socket_path))}"
 
+    @property
+    def exit_code(self) -> int | None:
+        """What the last process ended with, a signal as its negative number; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
     async def start(self) -> None:
         """Start the server and wait until it answers. Raises StoreUnavailable, leaving nothing behind."""
-        binary = find_server()
         is_started = False
         try:
-            self._launch(binary)
+            self._make_folder()
+            await self.restart()
+            is_started = True
+        finally:
+            if not is_started:
+                await self.stop()
+
+    async def restart(self) -> None:
+        """Start it where it was, empty, after it ended. Raises StoreUnavailable and may be tried again."""
+        is_started = False
+        try:
+            self._launch(find_server())
             await self._until_answering()
             is_started = True
         except OSError as error:
             raise StoreUnavailable(f"l2.url embedded: the server could not be started: {error}") from None
         finally:
             if not is_started:
-                await self.stop()
+                await self._end_process()
 
     async def stop(self) -> None:
         """End the server within STOP_SECONDS and remove its folder; without effect when it is not there."""
-        process, self._process = self._process, None
         folder, self._folder = self._folder, None
         try:
-            if process is not None:
-                await _end(process)
+            await self._end_process()
         finally:
             if folder is not None:
                 folder.cleanup()
@@ -107,14 +120,19 @@ class EmbeddedServer:
     def _log_path(self) -> Path:
         return self._socket_path.with_name("valkey.log")
 
-    def _launch(self, binary: Path) -> None:
-        self._folder = TemporaryDirectory(prefix="sidecache-")  # mode 0700
+    def _make_folder(self) -> None:
+        try:
+            self._folder = TemporaryDirectory(prefix="sidecache-")  # mode 0700
+        except OSError as error:
+            raise StoreUnavailable(f"l2.url embedded: the server could not be started: {error}") from None
         if len(str(self._socket_path)) > _LONGEST_SOCKET_PATH:
             raise StoreUnavailable(f"l2.url embedded: the path is too long for a socket: {self._socket_path}")
+
+    def _launch(self, binary: Path) -> None:
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
                 ending_with_us(binary, self._options()),
-                cwd=self._folder.name,
+                cwd=self._socket_path.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -143,6 +161,11 @@ class EmbeddedServer:
             if monotonic() > deadline:
                 raise StoreUnavailable(f"l2.url embedded: the server did not answer in {START_SECONDS:g} s")
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def _end_process(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            await _end(process)
 
     def _last_words(self) -> str:
         lines = self._log_path.read_text(errors="replace").split("\n")

@@ -21,6 +21,8 @@ from redis.asyncio import Redis
 from proxy.store import embedded
 from proxy.store.embedded import EmbeddedServer, ending_with_us, find_server
 from proxy.store.redis_client import StoreUnavailable, connect
+from tests.support.entries import key_of, response
+from tests.support.l2 import opened
 
 ON_BOTH_LOOPS = True
 
@@ -123,6 +125,46 @@ async def test_it_can_be_started_again() -> None:
     await server.start()
 
     assert server.is_running
+    await server.stop()
+
+
+async def test_l2_goes_on_with_a_server_that_was_started_again() -> None:
+    key = key_of("a")
+    async with started() as (server, _), opened(server.url) as l2:
+        assert server._process is not None
+        os.kill(server._process.pid, signal.SIGKILL)
+        server._process.wait()
+        failed = await l2.store.look_up(key), l2.store.is_open, server.exit_code
+
+        await server.restart()
+
+        await l2.pause.end_next()
+        await l2.until_closed()
+        l2.store.put(key, response())
+        await l2.written()
+        assert failed == (None, True, -signal.SIGKILL)
+        assert await l2.store.look_up(key) == response()
+        assert (names_in(socket_of(server.url).parent), server.exit_code) == (
+            {"valkey.sock", "valkey.log"},
+            None,
+        )
+
+
+async def test_a_restart_that_fails_keeps_the_address_for_the_next(program: Program) -> None:
+    server = EmbeddedServer()
+    await server.start()
+    url = server.url
+    assert server._process is not None
+    server._process.kill()
+    server._process.wait()
+    path = program("echo no memory left >&2; exit 1")
+    with pytest.raises(StoreUnavailable, match=r"the server ended: no memory left$"):
+        await server.restart()
+    path.write_text(f'#!/bin/sh\nexec {find_server()} "$@"\n')
+
+    await server.restart()
+
+    assert (server.url, listens(socket_of(url))) == (url, True)
     await server.stop()
 
 
