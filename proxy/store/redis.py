@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic, time
 
 from redis.asyncio import Redis
+from redis.exceptions import InvalidResponse
 
 from proxy.model import Entry
 from proxy.observe.metrics import Metrics
@@ -107,11 +108,11 @@ class RedisStore:
 
     async def _read_probe(self, client: Redis) -> object:
         """What look-ups do, so that a server that answers only PING does not pass."""
-        return await client.mget([self._prefix + b"probe"])
+        return await _get_all(client, [self._prefix + b"probe"])
 
     async def _fetch(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         names = [self._name(key) for key in keys]
-        values = await self._link.ask("get", lambda client: client.mget(names))
+        values = await self._link.ask("get", lambda client: _get_all(client, names))
         if isinstance(values, Failure):
             self._metrics.l2_operations.add("get", values.fault.value, by=len(keys))
             return {}
@@ -172,6 +173,15 @@ class RedisStore:
     def _count_failed_writes(self, fault: Fault, count: int = 1) -> None:
         self._metrics.l2_operations.add("set", fault.value, by=count)
         self._metrics.l2_dropped_writes.add(fault.value, by=count)
+
+
+async def _get_all(client: Redis, names: Sequence[bytes]) -> list[object]:
+    """One value a name. Raises InvalidResponse where something answers that is no such server."""
+    # redis-py states a list, but hands on whatever was sent.
+    values: object = await client.mget(list(names))
+    if not isinstance(values, list) or len(values) != len(names):
+        raise InvalidResponse(f"expected {len(names)} values from MGET, found {type(values).__name__}")
+    return values
 
 
 async def _set_all(client: Redis, writes: _Writes) -> list[object]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
@@ -22,6 +24,23 @@ ON_BOTH_LOOPS = True
 
 KEY = key_of("a")
 MIB = 1024 * 1024
+
+
+@asynccontextmanager
+async def answering(reply: bytes) -> AsyncIterator[str]:
+    """Something that is no Redis: the same bytes to whatever is said."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while await reader.read(65536):
+                writer.write(reply)
+        writer.transport.abort()
+
+    foreign = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"redis://127.0.0.1:{foreign.sockets[0].getsockname()[1]}"
+    finally:
+        foreign.close()
 
 
 class TestReading:
@@ -196,6 +215,19 @@ class TestAdversity:
             assert found == [None] * 500
             assert l2.operations("get") == {"miss": 1, "timeout": 500}
             assert l2.store.is_open
+
+    @pytest.mark.parametrize(
+        "reply",
+        [b":1\r\n", b"+OK\r\n", b"$-1\r\n", b"*0\r\n", b"*2\r\n$-1\r\n$-1\r\n", b"HTTP/1.1 400 Bad\r\n\r\n"],
+    )
+    async def test_something_else_at_the_address_is_a_miss(self, reply: bytes) -> None:
+        async with answering(reply) as url, opened(url) as l2:
+            with capture_logs() as lines:
+                found = await asyncio.gather(l2.store.look_up(KEY), l2.store.look_up(KEY))
+
+            assert found == [None, None]
+            assert l2.operations("get") == {"unreachable": 1}
+            assert [line["event"] for line in lines] == ["L2 failed, going on without it"]
 
     async def test_it_recovers_by_itself(self, server: Valkey) -> None:
         async with CutLink(server.port) as cut, opened(cut.url) as l2:
