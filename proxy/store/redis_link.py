@@ -37,8 +37,9 @@ CLOSE_SECONDS = 1.0
 
 _log = structlog.get_logger("sidecache.l2")
 
-_FOREIGN = (RedisError, RedisClusterException, OSError, TimeoutError)
-"""What redis-py raises for a server that fails. RedisClusterException is no RedisError."""
+_FOREIGN = (RedisError, RedisClusterException, OSError, TimeoutError, RuntimeError)
+"""What redis-py raises for a server that fails. RedisClusterException is no RedisError; RuntimeError is
+uvloop's word when a closed transport is written to, and would end the probes for ever."""
 
 
 class Fault(Enum):

@@ -48,6 +48,7 @@ class Setup:
     url: str
     timeout: float = TIMEOUT
     max_connections: int = 8
+    probe: Command[object] = ping
     metrics: Metrics = field(default_factory=Metrics)
     clock: SteppedClock = field(default_factory=SteppedClock)
 
@@ -56,7 +57,7 @@ class Setup:
         self.link = RedisLink(
             connect(self.url, timeout=self.timeout, max_connections=self.max_connections),
             timeout=self.timeout,
-            probe=ping,
+            probe=self.probe,
             metrics=self.metrics,
             clock=self.clock,
             pause=self.pause,
@@ -342,27 +343,46 @@ class TestClosing:
             assert [probe.cancelled() for probe in probes] == [True]
 
 
-@pytest.mark.parametrize(
-    ("error", "fault"),
-    [
-        (TimeoutError(), Fault.TIMEOUT),
-        (exceptions.TimeoutError("Timeout reading"), Fault.TIMEOUT),
-        (exceptions.OutOfMemoryError("used memory > 'maxmemory'"), Fault.OOM),
-        (exceptions.ReadOnlyError("You can't write against a read only replica."), Fault.READ_ONLY),
-        (exceptions.NoPermissionError("no permissions"), Fault.REFUSED),
-        (exceptions.AuthenticationError("invalid password"), Fault.REFUSED),
-        (exceptions.ResponseError("unknown"), Fault.REFUSED),
-        (exceptions.BusyLoadingError("loading"), Fault.UNREACHABLE),
-        (exceptions.ConnectionError("refused"), Fault.UNREACHABLE),
-        (exceptions.MaxConnectionsError("too many"), Fault.UNREACHABLE),
-        (exceptions.InvalidResponse("protocol"), Fault.UNREACHABLE),
-        (exceptions.RedisClusterException("no node"), Fault.UNREACHABLE),
-        (ConnectionResetError("reset"), Fault.UNREACHABLE),
-    ],
-)
+ERRORS: list[tuple[BaseException, Fault]] = [
+    (TimeoutError(), Fault.TIMEOUT),
+    (exceptions.TimeoutError("Timeout reading"), Fault.TIMEOUT),
+    (exceptions.OutOfMemoryError("used memory > 'maxmemory'"), Fault.OOM),
+    (exceptions.ReadOnlyError("You can't write against a read only replica."), Fault.READ_ONLY),
+    (exceptions.NoPermissionError("no permissions"), Fault.REFUSED),
+    (exceptions.AuthenticationError("invalid password"), Fault.REFUSED),
+    (exceptions.ResponseError("unknown"), Fault.REFUSED),
+    (exceptions.BusyLoadingError("loading"), Fault.UNREACHABLE),
+    (exceptions.ConnectionError("refused"), Fault.UNREACHABLE),
+    (exceptions.MaxConnectionsError("too many"), Fault.UNREACHABLE),
+    (exceptions.InvalidResponse("protocol"), Fault.UNREACHABLE),
+    (exceptions.RedisClusterException("no node"), Fault.UNREACHABLE),
+    (ConnectionResetError("reset"), Fault.UNREACHABLE),
+    (RuntimeError("unable to perform operation on <TCPTransport closed>"), Fault.UNREACHABLE),
+]
+
+
+@pytest.mark.parametrize(("error", "fault"), ERRORS)
 def test_every_exception_is_one_fault(error: BaseException, fault: Fault) -> None:
     assert failure_of(error).fault is fault
 
 
 def test_a_failure_always_says_something() -> None:
     assert failure_of(TimeoutError()) == Failure(Fault.TIMEOUT, "TimeoutError")
+
+
+@pytest.mark.parametrize(("error", "fault"), ERRORS)
+async def test_no_exception_comes_out_or_ends_the_probes(error: BaseException, fault: Fault) -> None:
+    failing = [error, error]
+
+    async def command(client: Redis) -> object:
+        if failing:
+            raise failing.pop()
+        return b"PONG"
+
+    async with linked(f"redis://127.0.0.1:{free_port()}", probe=command) as setup:
+        answer = await setup.fault(command)
+        await setup.pause.end_next()
+        again = await setup.pause.end_next()
+        await setup.until_closed()
+
+    assert (answer, again, failing) == (fault, PROBE_SECONDS, [])
