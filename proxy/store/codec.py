@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable, Iterator
 from enum import Enum
 from itertools import pairwise
-from math import isnan
+from math import isfinite
 from zlib import crc32
 
 from proxy.model import Entry, LifetimeSource, Part, Position, Rule, StoredResponse, VaryRecord
@@ -149,7 +149,7 @@ def _read_response(payload: memoryview) -> StoredResponse:
     (received_at, initial_age, lifetime, expires_at, fetch_seconds) = numbers[:5]
     (refresh_age, while_revalidate, if_error), born, part = numbers[5:8], numbers[8:12], numbers[12:15]
     tag_count = numbers[15]
-    _refuse(any(map(isnan, numbers[:8])), "not a number")
+    _refuse(not all(map(isfinite, numbers[:8])), "not a number of seconds")
     _refuse(bool(rules & ~_ALL_RULES or present & ~_ALL_PRESENT), "unknown bits")
     reason, lines, body, route, host, target, etag, last_modified, *tags = _texts(
         payload[_NUMBERS.size :], _TEXTS + tag_count
@@ -190,7 +190,7 @@ def _vary_pieces(record: VaryRecord) -> list[bytes]:
 
 def _read_vary(payload: memoryview) -> VaryRecord:
     expires_at, name_count, variant_count, language_count = _VARY_NUMBERS.unpack_from(payload)
-    _refuse(isnan(expires_at), "not a number")
+    _refuse(not isfinite(expires_at), "not a number of seconds")
     others = name_count + variant_count
     texts = _texts(payload[_VARY_NUMBERS.size :], others + 2 * language_count)
     languages = zip(texts[others::2], texts[others + 1 :: 2], strict=True)

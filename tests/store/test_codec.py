@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import fields
+from math import inf, nan
 from zlib import crc32
 
 import pytest
@@ -19,7 +20,7 @@ OTHER_KEY = key_of("b")
 HEAD_BYTES = 30
 
 KEYS = st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)
-SECONDS = st.floats(allow_nan=False)
+SECONDS = st.floats(allow_nan=False, allow_infinity=False)
 UNSIGNED = st.integers(0, 2**64 - 1)
 RESPONSES = st.builds(
     StoredResponse,
@@ -126,14 +127,13 @@ def numbers(
     source: int = 0,
     rules: int = 0,
     present: int = 0,
-    expires_at: float = 0.0,
+    seconds: tuple[float, ...] = (0.0,) * 8,
     texts: int = 8,
     route: bytes = b"",
     tags: int = 0,
 ) -> bytes:
     """The payload of a response with one thing wrong."""
-    doubles = (0.0, 0.0, 0.0, expires_at, 0.0, 0.0, 0.0, 0.0)
-    fixed = struct.pack(">HBHB8d4Q3QH", 200, source, rules, present, *doubles, *[0] * 7, tags)
+    fixed = struct.pack(">HBHB8d4Q3QH", 200, source, rules, present, *seconds, *[0] * 7, tags)
     lengths = [0] * texts
     lengths[3:4] = [len(route)]
     return fixed + struct.pack(f">{texts}I", *lengths) + route
@@ -161,18 +161,27 @@ def test_the_sealed_payload_without_a_fault_is_read() -> None:
         (sealed(numbers(source=4), kind=1), Garbage.MALFORMED),
         (sealed(numbers(rules=int(~Rule.NONE) + 1), kind=1), Garbage.MALFORMED),
         (sealed(numbers(present=128), kind=1), Garbage.MALFORMED),
-        (sealed(numbers(expires_at=float("nan")), kind=1), Garbage.MALFORMED),
         (sealed(numbers(route=b"\xff"), kind=1), Garbage.MALFORMED),
         (sealed(numbers(tags=1), kind=1), Garbage.MALFORMED),
         (sealed(numbers(tags=65535), kind=1), Garbage.MALFORMED),
         (sealed(numbers()[:-1], kind=1), Garbage.MALFORMED),
-        (sealed(struct.pack(">dHHH", float("nan"), 0, 0, 0), kind=2), Garbage.MALFORMED),
+        (sealed(struct.pack(">dHHH", nan, 0, 0, 0), kind=2), Garbage.MALFORMED),
+        (sealed(struct.pack(">dHHH", inf, 0, 0, 0), kind=2), Garbage.MALFORMED),
         (sealed(struct.pack(">dHHHI", 0.0, 1, 0, 0, 2**32 - 1), kind=2), Garbage.MALFORMED),
         (sealed(b"", kind=2), Garbage.MALFORMED),
     ],
 )
 def test_the_cause_is_named(data: bytes, cause: Garbage) -> None:
     assert decode(KEY, data) is cause
+
+
+@pytest.mark.parametrize("place", range(8))
+@pytest.mark.parametrize("number", [nan, inf, -inf])
+def test_seconds_that_no_clock_shows_are_malformed(place: int, number: float) -> None:
+    """An age without end cannot be written into a head: the hit would be an error."""
+    seconds = tuple(number if index == place else 0.0 for index in range(8))
+
+    assert decode(KEY, sealed(numbers(seconds=seconds), kind=1)) is Garbage.MALFORMED
 
 
 def test_the_head_does_not_grow_unnoticed() -> None:
