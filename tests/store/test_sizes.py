@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,7 @@ from proxy.store.memory import MemoryStore
 from proxy.store.sizes import RESPONSE_OVERHEAD, entry_bytes
 from tests.support.entries import key_of, response
 
+ROOT = Path(__file__).parent.parent.parent
 ENTRIES = 2_000
 PLENTY = 1 << 30
 
@@ -46,9 +50,26 @@ def complete(number: int) -> Entry:
     )
 
 
+def huge(number: int) -> Entry:
+    return _response(number, b"%08d" % number * 131_072)
+
+
+def tagged(number: int) -> Entry:
+    """As many tags as an entry may have."""
+    return _response(number, b"", tags=tuple(b"tag:%d:%d" % (number, tag) for tag in range(64)))
+
+
 def vary(number: int) -> Entry:
-    variants = tuple(key_of(f"{number}-{variant}") for variant in range(8))
-    return VaryRecord((b"accept-%07d" % number,), variants, 1.9e9 + number / 7)
+    return _vary(number, variants=8)
+
+
+def varied(number: int) -> Entry:
+    return _vary(number, variants=64)
+
+
+def _vary(number: int, *, variants: int) -> Entry:
+    keys = tuple(key_of(f"{number}-{variant}") for variant in range(variants))
+    return VaryRecord((b"accept-%07d" % number,), keys, 1.9e9 + number / 7)
 
 
 def vary_by_language(number: int) -> Entry:
@@ -101,4 +122,40 @@ def test_an_entry_without_texts_still_has_a_size() -> None:
 def test_each_byte_of_the_body_counts() -> None:
     key = key_of("a")
 
-    assert entry_bytes(key, response(b"x" * 1001)) - entry_bytes(key, response(b"x")) == 1000
+    assert entry_bytes(key, response(b"x" * 1600)) - entry_bytes(key, response(b"")) == 1600
+
+
+RESIDENT = """
+import gc, sys
+from proxy.observe.metrics import Metrics
+from proxy.store.codec import decode, encode
+from proxy.store.memory import MemoryStore
+from tests.store import test_sizes as made
+from tests.support.entries import key_of
+
+def resident():
+    gc.collect()
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+make, count, is_decoded = getattr(made, sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "l2"
+store = MemoryStore(Metrics(), max_entries=made.PLENTY, max_bytes=made.PLENTY, max_entry_bytes=made.PLENTY)
+before = resident()
+for number in range(count):
+    key, entry = key_of(str(number)), make(number)
+    store.put(key, decode(key, encode(key, entry)) if is_decoded else entry, 1.8e9 + number / 7)
+del entry
+print(resident() - before, store.gauges()["l1_bytes"]()[("response",)])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RESIDENT MEMORY IS NOT TESTED: needs /proc")
+@pytest.mark.parametrize("origin", ["own", "l2"])
+@pytest.mark.parametrize(("make", "count"), [(usual, 20_000), (huge, 100), (tagged, 8_000), (varied, 8_000)])
+def test_counted_bytes_are_what_a_process_grows_by(
+    make: Callable[[int], Entry], count: int, origin: str
+) -> None:
+    command = [sys.executable, "-c", RESIDENT, make.__name__, str(count), origin]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    grown, counted = map(int, ended.stdout.split())
+
+    assert counted == pytest.approx(grown, rel=0.1)
