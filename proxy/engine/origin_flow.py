@@ -113,8 +113,9 @@ class OriginFlow:
             return None
         now = self._clock()
         validity = self._log.judge(ending.stored, began_at=flight.capture.began_at)
-        if arrived_version == flight.capture.version and validity in (Validity.DEAD, Validity.STALE):
-            # It asked before the invalidation came: bound by what held when it arrived.
+        asked_before = arrived_version == flight.capture.version and self._log.is_synced
+        if asked_before and validity in (Validity.DEAD, Validity.STALE):
+            # Bound by what held when it arrived; out of step the fetch itself may be too old for that (R15).
             validity = Validity.ALIVE
         decision = decide(
             ending.stored,

@@ -165,6 +165,37 @@ async def test_who_asked_before_a_purge_shares_the_fetch_and_who_asks_after_does
     assert [task.result().body for task in (leader, before, after)] == [b"old", b"old", b"new"]
 
 
+@pytest.mark.parametrize("validity", [Validity.DISTRUSTED, Validity.UNSYNCED])
+async def test_a_follower_gets_nothing_that_the_log_no_longer_vouches_for(validity: Validity) -> None:
+    engine = Engine()
+    engine.origin.will(reply(pieces=(b"old",)), reply(pieces=(b"new",)))
+    engine.origin.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        leader = group.create_task(engine.ask())
+        await engine.origin.asked(1)
+        follower = group.create_task(engine.ask())
+        await turns(3)
+        engine.log.forced = validity
+        engine.origin.gate.set()
+    assert [task.result().body for task in (leader, follower)] == [b"old", b"new"]
+
+
+async def test_out_of_step_a_follower_does_not_share_what_was_purged_meanwhile() -> None:
+    """Its own arrival binds it, but a fetch may be older than what this replica may be behind (R9, R15)."""
+    engine = Engine()
+    engine.origin.will(reply(pieces=(b"old",)), reply(pieces=(b"new",)))
+    engine.origin.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        leader = group.create_task(engine.ask())
+        await engine.origin.asked(1)
+        follower = group.create_task(engine.ask())
+        await turns(3)
+        engine.log.purge()
+        engine.log.is_synced = False
+        engine.origin.gate.set()
+    assert [task.result().body for task in (leader, follower)] == [b"old", b"new"]
+
+
 async def test_a_follower_overtaken_again_and_again_flies_alone_in_the_end() -> None:
     engine = Engine()
     engine.origin.will(*(reply(b"max-age=0", (b"ETag", b'"1"')) for _ in range(20)))

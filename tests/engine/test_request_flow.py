@@ -189,6 +189,25 @@ async def test_a_purge_while_l2_answers_counts() -> None:
     assert (await engine.ask()).body == b"new"
 
 
+async def test_a_back_fill_keeps_the_writers_place_in_the_log() -> None:
+    """Our own may be ahead of records that we have not read, which then would not reach the copy."""
+    l2 = FakeL2()
+    writer = Engine(l2=l2)
+    await writer.ask()
+    born = writer.log.capture().born
+    engine = Engine(l2=l2)
+    engine.log.purge()
+    engine.log.forced = Validity.ALIVE
+    engine.origin.will(reply(pieces=(b"new",)))
+    assert (await engine.ask()).body == b"body"
+    ((_, held),) = engine.memory.entries()
+    assert held.entry.born == born  # type: ignore[union-attr]
+    assert held.began_at is None
+    engine.log.forced = None
+    l2.entries.clear()
+    assert (await engine.ask()).body == b"new"
+
+
 async def test_a_hit_says_that_the_log_is_behind() -> None:
     engine = Engine()
     await engine.ask()
