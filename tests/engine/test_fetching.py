@@ -10,7 +10,7 @@ from proxy.engine.coalescing import Fetched, Flight, Released, Streaming
 from proxy.engine.fetching import WHOLE_BYTES
 from proxy.engine.spool import PIPE_BYTES, SpoolReader
 from proxy.model import Answer, BodyBroken, FailureKind, Forward, Outcome, ResponseHead
-from tests.support.engine_fakes import BROKEN, REFUSED, Engine, body_of, reply, turns
+from tests.support.engine_fakes import BROKEN, REFUSED, Engine, Reply, body_of, reply, turns
 from tests.support.routing import get
 
 ETAG = (b"ETag", b'"1"')
@@ -294,6 +294,38 @@ async def test_a_purge_during_a_validation_keeps_the_304_from_renewing() -> None
     assert not_stored(engine) == {("all", "invalidated"): 1}
     answer = await engine.ask()
     assert (answer.body, b"if-none-match" in engine.origin.requests[2].fields) == (b"new", False)
+
+
+@pytest.mark.parametrize("answer", [reply(b"max-age=100", ETAG), reply(status=304, pieces=())])
+@pytest.mark.parametrize("swr", ["0s", "100s"])
+async def test_a_newer_fetch_ends_what_an_invalidation_made_stale(answer: Reply, swr: str) -> None:
+    """It takes its own place in the log: with the old one the entry would be stale for ever."""
+    engine = Engine(stale_while_revalidate=swr)
+    engine.origin.will(reply(b"max-age=100", ETAG), answer)
+    await engine.ask()
+    engine.log.purge(soft=True)
+    await engine.ask()
+    await engine.settle()
+    assert (await engine.ask()).outcome is Outcome.HIT
+    await engine.settle()
+    assert len(engine.origin.requests) == 2
+
+
+@pytest.mark.parametrize("second", [reply(b"max-age=100", ETAG), reply(status=304, pieces=())])
+async def test_our_own_fetch_is_dated_by_its_beginning(second: Reply) -> None:
+    engine = Engine()
+    engine.origin.will(reply(b"max-age=100", ETAG), second)
+    for number in (1, 2):
+        began_at = engine.monotonic()
+        engine.origin.gate.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(engine.ask())
+            await engine.origin.asked(number)
+            engine.step(7)
+            engine.origin.gate.set()
+        ((_, held),) = engine.memory.entries()
+        assert held.began_at == began_at
+        engine.step(150)
 
 
 async def test_an_entry_is_born_where_the_log_stood_before_the_request() -> None:
