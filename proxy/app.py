@@ -273,9 +273,9 @@ class Process:
         """How a URL to purge becomes keys: through the code of the routes in force."""
         routes = self._routes
 
-        def keyed(host: bytes | None, target: bytes) -> Collection[bytes]:
+        def keyed(host: bytes | None, target: bytes) -> Collection[tuple[str, bytes]]:
             found = routes.cacheable_for_url(host, target)
-            return {keyed_target(route, target) for route in found} or {target}
+            return [(route.name, keyed_target(route, target)) for route in found]
 
         return keyed
 

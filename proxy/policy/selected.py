@@ -18,10 +18,18 @@ from proxy.policy.places import place_of, split_host
 from proxy.policy.targets import canonical_path
 
 SLOTS = 4096
+"""For the URLs of each route, and as many for all tags: a flood of one route leaves the others their hits."""
+MOST_SLOTS = 16 * SLOTS
+"""About 15 MB. Where more routes than that are flooded, all of them share their slots."""
+_ALL = ""
+"""In place of a route's name: slots that concern every route."""
 
 Mark = TypeVar("Mark", Position, float)
-Keyed = Callable[[bytes | None, bytes], Collection[bytes]]
-"""(host, target) -> the target as each route that may keep an answer to it keys it; None: every host."""
+Keyed = Callable[[bytes | None, bytes], Collection[tuple[str, bytes]]]
+"""(host, target) -> each route that may keep an answer to it, with the target as it keys it.
+
+The host None means every host."""
+Slot = tuple[str, int]
 Key = tuple[bytes | None, bytes] | bytes | tuple[str] | tuple[()]
 """A URL, a tag, a route or everything: no two of them are ever equal."""
 
@@ -72,7 +80,9 @@ class Selected(Generic[Mark]):
         self._broad: dict[Selector, _Kept[Mark]] = {}
         self._newest: dict[Key, Mark] = {}
         self._listed: list[_Listed[Mark]] = []
-        self._slots: dict[int, Mark] = {}
+        self._slots: dict[Slot, Mark] = {}
+        self._flooded: set[str] = set()
+        """Routes that have slots, or had some."""
 
     def __len__(self) -> int:
         return len(self._narrow) + len(self._broad)
@@ -116,7 +126,7 @@ class Selected(Generic[Mark]):
             return True
         if not self._slots:
             return False
-        marks = (self._slots.get(slot) for slot in _slots_of(entry.target, entry.tags))
+        marks = (self._slots.get(slot) for slot in self._slots_of_entry(entry))
         return any(mark is not None and (since is None or mark > since) for mark in marks)
 
     def forget(self, *, before: Mark) -> None:
@@ -129,9 +139,10 @@ class Selected(Generic[Mark]):
             self.floor = None
 
     def read_again(self, keyed: Keyed) -> Selected[Mark]:
-        """The same under other routes. Slots hold paths and tags, which no route changes."""
+        """The same under other routes. Slots hold paths and tags; of which routes is not known any more."""
         copy = Selected[Mark](keyed, self._bounds, self.floor)
         copy._slots = dict(self._slots)
+        copy._share_slots()
         for group in (self._narrow, self._broad):
             for selector, kept in group.items():
                 copy.add(selector, kept.mark)
@@ -159,7 +170,7 @@ class Selected(Generic[Mark]):
                 return ((),)
 
     def _group(self, kept: _Kept[Mark]) -> tuple[dict[Selector, _Kept[Mark]], int]:
-        if any(_slot(key) is not None for key in kept.keys):
+        if any(_slot_number(key) is not None for key in kept.keys):
             return self._narrow, self._bounds.narrow
         return self._broad, self._bounds.broad
 
@@ -180,18 +191,51 @@ class Selected(Generic[Mark]):
     def _fold_oldest(self, group: dict[Selector, _Kept[Mark]]) -> None:
         kept = group.pop(next(iter(group)))
         self._drop(kept)
-        slots = [slot for key in kept.keys if (slot := _slot(key)) is not None]
+        slots = {slot for key in kept.keys for slot in self._slots_of_key(key)}
         for slot in slots:
-            known = self._slots.get(slot)
-            self._slots[slot] = kept.mark if known is None else max(known, kept.mark)
+            self._raise_slot(slot, kept.mark)
+        if len(self._slots) > MOST_SLOTS:
+            self._share_slots()
         if not slots:
             self.floor = kept.mark if self.floor is None else max(self.floor, kept.mark)
+
+    def _slots_of_key(self, key: Key) -> Iterator[Slot]:
+        number = _slot_number(key)
+        if number is None:
+            return
+        # A tag concerns every route, and so does a URL that none of ours keeps.
+        routes = self._routes_of(*key) if isinstance(key, tuple) and len(key) == 2 else ()
+        for route in routes or (_ALL,):
+            yield route, number
+
+    def _slots_of_entry(self, entry: StoredResponse) -> Iterator[Slot]:
+        """By our routes, not by the one that it was stored under: both sides must be placed alike."""
+        number = _slot_of_path(entry.target)
+        yield _ALL, number
+        for route in self._routes_of(entry.host, entry.target) or self._flooded:
+            yield route, number
+        for tag in entry.tags:
+            yield _ALL, _slot_of_tag(tag)
+
+    def _routes_of(self, host: bytes | None, target: bytes) -> set[str]:
+        return {route for route, _ in self._keyed(host, target)}
+
+    def _raise_slot(self, slot: Slot, mark: Mark) -> None:
+        known = self._slots.get(slot)
+        self._slots[slot] = mark if known is None else max(known, mark)
+        self._flooded.add(slot[0])
+
+    def _share_slots(self) -> None:
+        slots, self._slots = self._slots, {}
+        self._flooded.clear()
+        for (_, number), mark in slots.items():
+            self._raise_slot((_ALL, number), mark)
 
 
 def _url_keys(value: str, keyed: Keyed) -> tuple[Key, ...]:
     place = place_of(value)
     # As written too: an entry whose keyed target is exactly this was meant, whatever the routes say now.
-    targets = {place.target, *keyed(place.host, place.target)}
+    targets = {place.target, *(target for _, target in keyed(place.host, place.target))}
     return tuple((place.host, target) for target in targets)
 
 
@@ -199,17 +243,20 @@ def _mark_of(listed: _Listed[Mark]) -> Mark:
     return listed.mark
 
 
-def _slots_of(target: bytes, tags: tuple[bytes, ...]) -> Iterator[int]:
-    yield hash(target.partition(b"?")[0]) % SLOTS
-    for tag in tags:
-        yield SLOTS + hash(tag) % SLOTS
-
-
-def _slot(key: Key) -> int | None:
-    """URLs of one path share a slot, on every host; tags have slots of their own."""
+def _slot_number(key: Key) -> int | None:
+    """Tags have slots of their own; None for what is not folded into slots."""
     if isinstance(key, bytes):
-        return SLOTS + hash(key) % SLOTS
-    return hash(key[1].partition(b"?")[0]) % SLOTS if len(key) == 2 else None
+        return _slot_of_tag(key)
+    return _slot_of_path(key[1]) if len(key) == 2 else None
+
+
+def _slot_of_tag(tag: bytes) -> int:
+    return SLOTS + hash(tag) % SLOTS
+
+
+def _slot_of_path(target: bytes) -> int:
+    """URLs of one path share a slot, on every host."""
+    return hash(target.partition(b"?")[0]) % SLOTS
 
 
 def _prefix(value: str) -> tuple[bytes | None, Callable[[bytes], bool]]:

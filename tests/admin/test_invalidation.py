@@ -11,8 +11,8 @@ from proxy.policy.invalidation import Selector, SelectorKind
 from tests.support.responses import entry
 
 
-def keyed(host: bytes | None, target: bytes) -> Sequence[bytes]:
-    return [target]
+def keyed(host: bytes | None, target: bytes) -> Sequence[tuple[str, bytes]]:
+    return [("product", target)]
 
 
 def invalidation(entries: list[tuple[bytes, Held]], metrics: Metrics | None = None) -> LogInvalidation:

@@ -62,7 +62,7 @@ async def test_what_was_checked_under_other_routes_is_judged_anew(log):
     copy = Held(entry(b"/a?x!", born=log.capture().born), 1, 0.0)
     await log.append([url("/a?x")], soft=False)
     before = log.judge_held(copy)
-    log.read_again(lambda _host, target: (target + b"!",))
+    log.read_again(lambda _host, target: (("product", target + b"!"),))
 
     assert before is ALIVE
     assert log.judge_held(copy) is DEAD

@@ -422,7 +422,7 @@ def test_a_reload_reads_index_and_outbox_again(process):
     process.read()
     process.copy.stage([url("/b?x")], soft=False)
     before = [process.copy.judge_held(published), process.copy.judge_held(waiting)]
-    process.copy.read_again(lambda _host, target: (target + b"!",))
+    process.copy.read_again(lambda _host, target: (("product", target + b"!"),))
 
     assert before == [ALIVE, ALIVE]
     assert [process.copy.judge_held(published), process.copy.judge_held(waiting)] == [DEAD, DEAD]

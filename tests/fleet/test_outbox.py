@@ -192,7 +192,7 @@ def test_too_many_lost_records_become_one_of_everything(outbox, monkeypatch):
 
 def test_a_reload_reads_the_drafts_again(outbox):
     outbox.add([url("/a?x")], soft=False, now=10.0)
-    outbox.read_again(lambda _host, target: (target + b"!",))
+    outbox.read_again(lambda _host, target: (("product", target + b"!"),))
 
     assert outbox.judge(entry(b"/a?x!"), began_at=None) is DEAD
     assert outbox.judge(entry(b"/a"), began_at=None) is ALIVE

@@ -172,7 +172,7 @@ def test_a_full_read_leaves_nothing_of_the_old_index_or_floor():
 
 def test_a_reload_reads_the_urls_again():
     made = index_of(hard(5, url("/a?x=1")))
-    made.read_again(lambda _host, target: (target + b"!",))
+    made.read_again(lambda _host, target: (("product", target + b"!"),))
 
     assert made.judge(entry(b"/a?x=1!", born=position(4))) is DEAD
     assert made.judge(entry(b"/a", born=position(4))) is ALIVE
@@ -182,7 +182,7 @@ def test_a_reload_during_a_full_read_is_not_lost():
     made = index_of()
     contents = made.empty(None)
     contents.add(record(GENESIS, url("/a?x=1")))
-    made.read_again(lambda _host, target: (target + b"!",))
+    made.read_again(lambda _host, target: (("product", target + b"!"),))
     made.replace(contents)
 
     assert made.judge(entry(b"/a?x=1!", born=None)) is DEAD

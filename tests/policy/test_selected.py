@@ -106,6 +106,74 @@ def test_a_slot_is_of_a_path_whatever_host_and_query():
     assert made.may_select(entry(b"/a?c", host=b"other"), 0.5)
 
 
+def by_first_segment(_host, target):
+    """Routes `orders` and `products`; nothing else is kept."""
+    name = target.split(b"/")[1].decode()
+    return ((name, target),) if name in {"orders", "products"} else ()
+
+
+def flooded(*selectors, count=3 * SLOTS, template="/orders/{}"):
+    """As many URLs as fill every slot, behind the given ones."""
+    made = Selected(by_first_segment, Bounds(narrow=1))
+    for selector in (*selectors, *(url(template.format(number)) for number in range(count))):
+        made.add(selector, 1.0)
+    made.add(tag("last"), 1.0)
+    return made
+
+
+def hits(made, template, since):
+    """How many of as many targets as there are slots may have been selected."""
+    return sum(made.may_select(entry(template % number), since) for number in range(SLOTS))
+
+
+def test_a_flood_of_one_route_leaves_the_others_alone():
+    made = flooded()
+
+    assert hits(made, b"/orders/%d", 0.5) > 0.9 * SLOTS
+    assert hits(made, b"/products/%d", 0.5) == 0
+    assert 0.9 * SLOTS < made.folded <= SLOTS
+
+
+def test_a_folded_url_is_found_by_our_routes_whatever_the_entry_was_stored_under():
+    made = flooded(count=1, template="/orders/7")
+
+    assert made.may_select(entry(b"/orders/7", route="of another policy"), 0.5)
+    assert not made.may_select(entry(b"/products/7", route="orders"), 0.5)
+
+
+def test_a_folded_url_that_no_route_keeps_concerns_all():
+    made = flooded(count=1, template="/carts/7")
+
+    assert made.may_select(entry(b"/carts/7"), 0.5)
+    assert not made.may_select(entry(b"/carts/7"), 1.0)
+
+
+def test_an_entry_that_no_route_keeps_is_looked_for_in_all_slots():
+    assert hits(flooded(), b"/carts/%d", 0.5) > 0.9 * SLOTS
+
+
+def test_under_other_routes_slots_concern_all():
+    again = flooded().read_again(by_first_segment)
+
+    assert hits(again, b"/products/%d", 0.5) > 0.9 * SLOTS
+    assert hits(again, b"/products/%d", 1.0) == 0
+
+
+def test_slots_of_many_routes_are_shared_rather_than_unbounded(monkeypatch):
+    monkeypatch.setattr("proxy.policy.selected.MOST_SLOTS", 64)
+    made = Selected(lambda host, target: ((host.decode(), target),), Bounds(narrow=1))
+    for number in range(65):
+        made.add(url(f"http://h{number}/x"), 1.0 + number)
+    of_another_route = entry(b"/x", host=b"other")
+    before = made.folded, made.may_select(of_another_route, 0.5)
+
+    made.add(url("http://h65/x"), 66.0)
+
+    assert before == (64, False)
+    assert (made.folded, made.may_select(of_another_route, 64.5)) == (1, True)
+    assert not made.may_select(of_another_route, 65.0)
+
+
 def test_slots_keep_the_newest_mark_and_are_bounded():
     urls = [(url(f"/{number}"), float(number)) for number in range(3 * SLOTS)]
     made = selected(*urls, bounds=Bounds(narrow=1))
@@ -188,7 +256,7 @@ def test_forgetting_a_url_leaves_a_newer_one_of_the_same_key():
 
 def test_other_routes_read_the_raw_selectors_again():
     made = selected((url("/a?x=1"), 1.0), (prefix("/b"), 2.0))
-    again = made.read_again(lambda _host, target: (target + b"&keyed",))
+    again = made.read_again(lambda _host, target: (("product", target + b"&keyed"),))
 
     assert selects(again, entry(b"/a?x=1&keyed"), 0.5)
     assert not selects(again, entry(b"/a"), 0.5)
@@ -197,7 +265,7 @@ def test_other_routes_read_the_raw_selectors_again():
 
 def test_slots_and_floor_survive_other_routes():
     made = selected((url("/a?x"), 1.0), (url("/b"), 2.0), bounds=Bounds(narrow=1), floor=0.25)
-    again = made.read_again(lambda _host, target: (target,))
+    again = made.read_again(lambda _host, target: (("other", target),))
 
     assert again.may_select(entry(b"/a?y"), 0.5)
     assert again.floor == 0.25

@@ -40,9 +40,9 @@ def record(at: Position, *selectors: Selector, soft: bool = False) -> Record:
     return Record(at, (at.ms - 1, 0), f"uid {at}", selectors, soft)
 
 
-def keyed(_host: bytes | None, target: bytes) -> tuple[bytes, ...]:
+def keyed(_host: bytes | None, target: bytes) -> tuple[tuple[str, bytes], ...]:
     """A route that keys on no query: `/a?b` and `/a` are one."""
-    return (target.partition(b"?")[0],)
+    return (("product", target.partition(b"?")[0]),)
 
 
 def entry(
@@ -93,7 +93,7 @@ def _is_under(glob: bytes, target: bytes) -> bool:
 
 
 _PLACES = {
-    SelectorKind.URL: lambda target, stored: stored in (target, *keyed(None, target)),
+    SelectorKind.URL: lambda target, stored: stored in (target, target.partition(b"?")[0]),
     SelectorKind.PREFIX: lambda target, stored: stored.startswith(target),
     SelectorKind.PATTERN: _is_under,
 }
