@@ -1,4 +1,4 @@
-"""What a successful unsafe request makes untrue (RFC 9111 §4.4)."""
+"""What a successful unsafe request makes untrue (RFC 9111 §4.4, RFC 9875 §3)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from urllib.parse import urljoin, urlsplit
 from proxy.model import Request, ResponseHead
 from proxy.policy.invalidation import Selector, SelectorKind
 from proxy.policy.routes import Routes
+from proxy.policy.tags import invalidated_groups
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
 """RFC 9110 §9.2.1, and QUERY, which is safe by its definition."""
 
 
 def invalidated_by(request: Request, head: ResponseHead, routes: Routes) -> tuple[Selector, ...]:
-    """The URIs to purge, if a route caches them: target, and on its host Location, Content-Location."""
+    """What to purge: target, and on its host Location, Content-Location, if a route caches them; groups."""
     if request.method in _SAFE_METHODS or not 200 <= head.status < 400:
         return ()
     found = {
@@ -22,7 +23,9 @@ def invalidated_by(request: Request, head: ResponseHead, routes: Routes) -> tupl
         for target in _targets(request, head)
         if routes.for_url(request.host, target) is not None
     }
-    return tuple(found.values())
+    groups = invalidated_groups(request, head.fields)
+    named = (Selector(SelectorKind.TAG, group.decode("latin-1")) for group in groups)
+    return (*found.values(), *named)
 
 
 def names_its_target(request: Request, head: ResponseHead) -> bool:

@@ -33,7 +33,7 @@ from proxy.policy.parts import part_of
 from proxy.policy.routes import RouteMatch
 from proxy.policy.staleness import error_window, revalidation_window
 from proxy.policy.storability import is_shared_despite_authorization, kept_fields, refusal
-from proxy.policy.tags import are_too_many, route_tags, tag_values
+from proxy.policy.tags import are_too_many, group_tags, route_tags, tag_values
 
 _RULES: tuple[tuple[Rule, Callable[[ResponseDirectives], bool]], ...] = (
     (Rule.NO_CACHE, lambda stated: stated.no_cache),
@@ -78,7 +78,8 @@ def plan(
     given = _lifetime(request, head, directives, policy, received_at)
     if isinstance(given, Reason):
         return given
-    named = (*inherited_tags, *tag_values(head.fields), *route_tags(policy.tags, match.params))
+    stated = (*tag_values(head.fields), *group_tags(request, head.fields))
+    named = (*inherited_tags, *stated, *route_tags(policy.tags, match.params))
     tags = tuple(dict.fromkeys(named))
     if are_too_many(tags):
         return Reason.TOO_MANY_TAGS

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from proxy.model import Fields
+from proxy.model import Fields, Request
 from proxy.policy.structured_fields import parse_strings
 
 MOST_TAGS = 64
@@ -18,6 +18,9 @@ OUR_FIELDS = frozenset({b"cache-tag", b"surrogate-key", b"xkey"})
 """Not for clients."""
 
 _CACHE_GROUPS = b"cache-groups"
+_GROUP_INVALIDATION = b"cache-group-invalidation"
+_SCOPE_END = b"\n"
+"""Between an origin and the name of its group: no tag that a field names has this byte."""
 _SEPARATORS = re.compile(rb"[ \t,]+")
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -26,8 +29,17 @@ def tag_values(fields: Fields) -> tuple[bytes, ...]:
     """All tags that the response names, each once; a malformed Cache-Groups names none."""
     lines = (value for name in sorted(OUR_FIELDS) for value in fields.values(name))
     tags = [tag for line in lines for tag in _SEPARATORS.split(line) if tag]
-    groups = parse_strings(fields.combined(_CACHE_GROUPS) or b"")
-    return tuple(dict.fromkeys(tag for tag in (*tags, *(groups or ())) if tag))
+    return tuple(dict.fromkeys(tag for tag in (*tags, *_strings(fields, _CACHE_GROUPS)) if tag))
+
+
+def group_tags(request: Request, fields: Fields) -> tuple[bytes, ...]:
+    """The groups that a response is in, as tags that hold for its own origin only (RFC 9875 §2)."""
+    return _scoped(request, _strings(fields, _CACHE_GROUPS))
+
+
+def invalidated_groups(request: Request, fields: Fields) -> tuple[bytes, ...]:
+    """The same for the groups that the answer to an unsafe request makes untrue (RFC 9875 §3)."""
+    return _scoped(request, _strings(fields, _GROUP_INVALIDATION))
 
 
 def route_tags(templates: Iterable[str], params: Mapping[str, str]) -> tuple[bytes, ...]:
@@ -40,9 +52,22 @@ def route_tags(templates: Iterable[str], params: Mapping[str, str]) -> tuple[byt
 
 
 def are_too_many(tags: Iterable[bytes]) -> bool:
-    """More than 64, or one of more than 1 KiB: what could not be purged by all its tags is not stored."""
-    lengths = [len(tag) for tag in tags]
+    """More than 64, or one of more than 1 KiB: what could not be purged by all its tags is not stored.
+
+    The tags of groups count once, as they are named.
+    """
+    lengths = [len(tag) for tag in tags if _SCOPE_END not in tag]
     return len(lengths) > MOST_TAGS or max(lengths, default=0) > MOST_TAG_BYTES
+
+
+def _strings(fields: Fields, name: bytes) -> list[bytes]:
+    """The members of a list of Strings; none where the field is malformed (RFC 8941 §4.2)."""
+    return parse_strings(fields.combined(name) or b"") or []
+
+
+def _scoped(request: Request, groups: Iterable[bytes]) -> tuple[bytes, ...]:
+    origin = request.scheme + b"://" + request.host + _SCOPE_END
+    return tuple(origin + group for group in dict.fromkeys(groups))
 
 
 def for_clients(fields: Fields) -> Fields:

@@ -90,3 +90,15 @@ def test_content_location_may_name_the_target(location: bytes, named: bool) -> N
 
 def test_without_content_location_the_target_is_not_named() -> None:
     assert not names_its_target(get(b"/a/b", method="POST"), head())
+
+
+INVALIDATES = (b"Cache-Group-Invalidation", b'"carts", "prices"')
+
+
+def test_groups_of_the_same_origin_are_purged() -> None:
+    assert purged("POST", INVALIDATES) == ["http://shop/a/b", "http://shop\ncarts", "http://shop\nprices"]
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("QUERY", 200), ("POST", 404)])
+def test_groups_are_left_alone_where_the_target_is(method: str, status: int) -> None:
+    assert purged(method, INVALIDATES, status=status) == []

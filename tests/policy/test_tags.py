@@ -3,7 +3,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model import FieldLine, Fields
-from proxy.policy.tags import MOST_TAG_BYTES, MOST_TAGS, are_too_many, for_clients, route_tags, tag_values
+from proxy.policy.tags import (
+    MOST_TAG_BYTES,
+    MOST_TAGS,
+    are_too_many,
+    for_clients,
+    group_tags,
+    invalidated_groups,
+    route_tags,
+    tag_values,
+)
+from tests.support.routing import get
 
 NAMED: list[tuple[list[FieldLine], tuple[bytes, ...]]] = [
     ([], ()),
@@ -81,3 +91,32 @@ def test_any_bytes_are_read(lines: list[FieldLine]) -> None:
 
     assert len(tags) == len(set(tags))
     assert b"" not in tags
+
+
+GROUPS = (b"Cache-Groups", b'"a", "b c";x=1, "a"')
+
+
+def test_groups_are_tags_of_their_own_origin() -> None:
+    fields = Fields([GROUPS])
+
+    assert group_tags(get(b"/"), fields) == (b"http://shop\na", b"http://shop\nb c")
+    assert group_tags(get(b"/", host=b"other:81", scheme=b"https"), fields)[0] == b"https://other:81\na"
+
+
+def test_groups_that_an_answer_invalidates_have_the_same_tags() -> None:
+    fields = Fields([(b"Cache-Group-Invalidation", GROUPS[1])])
+
+    assert invalidated_groups(get(b"/"), fields) == group_tags(get(b"/"), Fields([GROUPS]))
+
+
+@pytest.mark.parametrize("value", [b"a, b", b'"a', b"1", b'("a")', b""])
+def test_a_malformed_group_field_names_none(value: bytes) -> None:
+    assert group_tags(get(b"/"), Fields([(b"Cache-Groups", value)])) == ()
+    assert invalidated_groups(get(b"/"), Fields([(b"Cache-Group-Invalidation", value)])) == ()
+
+
+def test_groups_count_once() -> None:
+    groups = [b"g%d" % number for number in range(MOST_TAGS)]
+    fields = Fields([(b"Cache-Groups", b", ".join(b'"%b"' % group for group in groups))])
+
+    assert not are_too_many((*tag_values(fields), *group_tags(get(b"/"), fields)))
