@@ -24,7 +24,6 @@ SOURCE_TREE = Path(__file__).resolve().parent.parent
 EXAMPLE = SOURCE_TREE / "config.example.yaml"
 SHOP = SOURCE_TREE / "examples" / "shop.py"
 
-SHOP_PORT = 8000
 PORTS = {"SIDECACHE_PORT": 8080, "SIDECACHE_OPS_PORT": 9901, "SIDECACHE_ADMIN_PORT": 9902}
 """Variables of config.example.yaml and their defaults."""
 
@@ -64,7 +63,8 @@ def run(
     with ExitStack() as ending:
         # Into the environment itself: a reload of the file must find the same values again.
         for name, port in PORTS.items():
-            environ.setdefault(name, str(free_port(port)))
+            if name not in environ:
+                environ[name] = str(ending.enter_context(claimed_port(port)))
         url = origin or ending.enter_context(shop())
         if isinstance(url, Unusable):
             return url
@@ -75,24 +75,42 @@ def run(
         return serve(loaded, source=EXAMPLE if origin is None else None)
 
 
-def free_port(wanted: int) -> int:
-    """The port, or any other of loopback where it is taken."""
-    for port in (wanted, 0):
-        with closing(socket.socket()) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((_LOOPBACK, port))
-            except OSError:
-                continue
-            number: int = probe.getsockname()[1]
-            return number
-    return 0
+@contextmanager
+def claimed_port(wanted: int) -> Iterator[int]:
+    """The port, or any other of loopback where it is taken; no other demo gets it within the block.
+
+    Seconds pass until the sidecar listens. Until then a UDP socket of the same number keeps a demo that
+    starts meanwhile away: it excludes its like at once, and it ends with the process.
+    """
+    with closing(socket.socket(type=socket.SOCK_DGRAM)) as claim:
+        port = wanted
+        while not _claims(claim, port):
+            port = _any_free_port()
+        yield port
+
+
+def _claims(claim: socket.socket, port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_LOOPBACK, port))
+            claim.bind((_LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def _any_free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind((_LOOPBACK, 0))
+        number: int = probe.getsockname()[1]
+        return number
 
 
 @contextmanager
 def shop() -> Iterator[str | Unusable]:
     """The shop's URL; its process ends with the block, and with ours whatever happens to us."""
-    command = [sys.executable, str(SHOP), "--port", str(free_port(SHOP_PORT)), "--until-stdin-closes"]
+    command = [sys.executable, str(SHOP), "--port", "0", "--until-stdin-closes"]
     pipe = subprocess.PIPE
     # A session of its own: Ctrl-C in the terminal is for the sidecar, the shop answers while it drains.
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)  # noqa: S603 - our own script
@@ -134,6 +152,7 @@ def guide(config: Config, *, is_shop: bool) -> str:
     """The three addresses and what to try."""
     clients, admin = f"http://{config.listen}", f"http://{config.admin.listen}"
     lines = _shop_lines(clients, admin) if is_shop else _plain_lines(clients, admin)
+    hint = " (X-Origin-Count counts the requests that reached the shop)" if is_shop else ""
     tried = "\n".join(f"\n  # {meaning}\n  {line}" for meaning, line in lines)
     return f"""\
 sidecache in front of {config.origin.url}; Ctrl-C ends it
@@ -142,7 +161,7 @@ sidecache in front of {config.origin.url}; Ctrl-C ends it
   ops      http://{config.ops.listen}    /readyz /metrics
   admin    {admin}    /stats /entries /routes
 
-Try in another terminal (X-Origin-Count counts the requests that reached the shop):
+Try in another terminal{hint}:
 {tried}
 """
 

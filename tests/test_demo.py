@@ -15,7 +15,7 @@ import pytest
 from proxy import demo
 from proxy.admin import client
 from proxy.config.loading import Loaded
-from proxy.demo import Unusable, free_port, run
+from proxy.demo import Unusable, claimed_port, run
 from tests.support.configs import config
 
 ROOT = Path(__file__).parent.parent
@@ -139,17 +139,27 @@ def test_the_shop_ends_with_a_demo_that_was_killed():
 
 
 def test_a_taken_port_gives_way_to_a_free_one():
-    with taken_port() as taken:
-        found = free_port(taken)
-
-    assert found not in {0, taken}
+    with taken_port() as taken, claimed_port(taken) as found:
+        assert found not in {0, taken}
 
 
-def test_a_free_port_is_taken_as_wanted():
+def test_a_free_port_is_taken_as_wanted_and_can_be_listened_on():
     with taken_port() as port:
         pass
 
-    assert free_port(port) == port
+    with claimed_port(port) as found, closing(socket.create_server(("127.0.0.1", found))):
+        assert found == port
+
+
+def test_demos_that_start_at_the_same_time_take_different_ports():
+    with taken_port() as port:
+        pass
+
+    with claimed_port(port) as first, claimed_port(port) as second:
+        assert first == port
+        assert second not in {0, port}
+    with claimed_port(port) as after:
+        assert after == port
 
 
 def test_defaults_move_when_their_ports_are_taken(monkeypatch):
@@ -173,3 +183,4 @@ def test_the_guide_has_three_addresses_and_five_lines_to_try(is_shop):
     ]
     assert len(re.findall(r"^  curl -", guide, re.MULTILINE)) == 5
     assert len(re.findall(r"^  # ", guide, re.MULTILINE)) == 5
+    assert ("X-Origin-Count" in guide) == is_shop
