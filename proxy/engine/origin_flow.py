@@ -7,6 +7,7 @@ each request whether it may have another's answer, and what stands in when the o
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
 from proxy.engine import answers
@@ -28,6 +29,7 @@ from proxy.engine.protocols import Log, SharedTier
 from proxy.engine.refreshing import Refresher
 from proxy.model import Answer, CacheStatus, Forward, Outcome, Validity
 from proxy.policy.cache_key import variant_key
+from proxy.policy.cache_status import whole_seconds_left
 from proxy.policy.failures import retry_after
 from proxy.policy.reuse import Reuse, decide, may_answer_error
 
@@ -66,7 +68,8 @@ class OriginFlow:
     async def answer(self, lookup: Lookup) -> Answer:
         """The origin's answer, another's that may be shared, or what stands in for it."""
         if self._refresher.is_failing(lookup):
-            answer = self._stand_in(lookup, Failed(504))
+            # It failed a moment ago and is not asked again: nothing is forwarded.
+            answer = self._stand_in(lookup, CacheStatus(hit=True))
             if answer is not None:
                 return answer
         return await self._coalesced(lookup) if self._may_share(lookup) else await self._lead(lookup)
@@ -128,7 +131,8 @@ class OriginFlow:
         )
         if decision.reuse not in (Reuse.FRESH, Reuse.REFRESH):
             return None
-        status = CacheStatus(forward=lookup.forward, collapsed=True, ttl=int(decision.seconds_left))
+        ttl = whole_seconds_left(decision.seconds_left)
+        status = CacheStatus(forward=lookup.forward, collapsed=True, ttl=ttl)
         return answers.from_stored(
             lookup.request, ending.stored, status, Outcome.COLLAPSED, now=now, route=lookup.match.route.name
         )
@@ -177,7 +181,7 @@ class OriginFlow:
         """For the one who asked: its own answer, whatever it says of reuse."""
         now = self._clock()
         stored = fetched.stored
-        ttl = int(stored.lifetime - stored.age(now)) if fetched.is_validated else None
+        ttl = whole_seconds_left(stored.lifetime - stored.age(now)) if fetched.is_validated else None
         status = self._status(lookup, fetched.origin_status, stored=fetched.is_kept, ttl=ttl)
         outcome = Outcome.REVALIDATED if fetched.is_validated else lookup.miss_outcome
         lines = None if fetched.head is None else answers.client_lines(fetched.head)
@@ -187,7 +191,8 @@ class OriginFlow:
 
     def _failed(self, lookup: Lookup, ending: Failed, *, collapsed: bool = False) -> Answer:
         self._refresher.failed(lookup)
-        answer = self._stand_in(lookup, ending)
+        origin_status = None if ending.failure else ending.status
+        answer = self._stand_in(lookup, CacheStatus(forward=Forward.STALE, forward_status=origin_status))
         if answer is not None:
             return answer
         return answers.failed(
@@ -198,8 +203,11 @@ class OriginFlow:
             collapsed=collapsed,
         )
 
-    def _stand_in(self, lookup: Lookup, ending: Failed) -> Answer | None:
-        """A stale answer, where the policy allows one while the origin fails (RFC 5861 §4)."""
+    def _stand_in(self, lookup: Lookup, asked: CacheStatus) -> Answer | None:
+        """A stale answer, where the policy allows one while the origin fails (RFC 5861 §4).
+
+        `asked` says whether the origin was asked for this request, and what it answered.
+        """
         base = lookup.stand_in
         if base is None:
             return None
@@ -207,10 +215,9 @@ class OriginFlow:
         validity = self._log.judge(base)
         if not may_answer_error(base, validity, lookup.request, lookup.policy, now=now):
             return None
-        status = CacheStatus(
-            forward=Forward.STALE,
-            forward_status=None if ending.failure else ending.status,
-            ttl=int(base.lifetime - base.age(now)),
+        status = replace(
+            asked,
+            ttl=whole_seconds_left(base.lifetime - base.age(now), is_stale=validity is Validity.STALE),
             detail="stale-if-error" if self._log.is_synced else "unsynced",
         )
         return answers.from_stored(

@@ -32,6 +32,7 @@ from proxy.model import (
 )
 from proxy.policy.bypass import Bypass, bypass
 from proxy.policy.cache_key import make_key
+from proxy.policy.cache_status import whole_seconds_left
 from proxy.policy.directives import request_directives
 from proxy.policy.parts import asks_one_range, holds_range, may_be_joined
 from proxy.policy.reuse import Decision, Reuse, decide
@@ -173,7 +174,8 @@ class RequestFlow:
         outcome, detail = _outcome_of_hit(stored, decision, tier)
         if not self._log.is_synced:
             detail = "unsynced"
-        status = CacheStatus(hit=True, ttl=int(decision.seconds_left), detail=detail)
+        ttl = whole_seconds_left(decision.seconds_left, is_stale=decision.stale)
+        status = CacheStatus(hit=True, ttl=ttl, detail=detail)
         return answers.from_stored(
             lookup.request, stored, status, outcome, now=now, route=lookup.match.route.name
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from math import floor
 
 from proxy.model import CacheStatus
 
@@ -31,6 +32,14 @@ def format_cache_status(status: CacheStatus) -> bytes:
     if status.detail is not None:
         parts.append(_detail(status.detail))
     return b"; ".join(parts)
+
+
+def whole_seconds_left(seconds_left: float, *, is_stale: bool = False) -> int:
+    """For `ttl`: rounded down, so that what is stale is negative from its first moment on (RFC 9211 §2.4).
+
+    `is_stale` is an invalidation's word, however much of the lifetime is left.
+    """
+    return min(floor(seconds_left), -1) if is_stale else floor(seconds_left)
 
 
 # Details are few words that come with every answer.

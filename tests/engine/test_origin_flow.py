@@ -8,7 +8,7 @@ import pytest
 
 from proxy.engine.coalescing import Ending, Flight, Released
 from proxy.engine.lookup import Lookup
-from proxy.model import FailureKind, Forward, OriginFailure, Outcome, Reason, Validity
+from proxy.model import CacheStatus, FailureKind, Forward, OriginFailure, Outcome, Reason, Validity
 from tests.support.engine_fakes import REFUSED, Engine, FakeL2, detail_of, reply, turns
 from tests.support.routing import get
 
@@ -66,11 +66,29 @@ async def test_a_key_that_fails_is_not_asked_for_again_at_once() -> None:
     engine.origin.will(reply(), REFUSED)
     await engine.ask()
     engine.step(150)
-    outcomes = [(await engine.ask()).outcome for _ in range(5)]
-    assert (set(outcomes), len(engine.origin.requests)) == ({Outcome.STALE}, 2)
+    asked, *others = [await engine.ask() for _ in range(5)]
+    assert ({asked.outcome} | {answer.outcome for answer in others}) == {Outcome.STALE}
+    assert asked.cache_status == CacheStatus(forward=Forward.STALE, ttl=-50, detail="stale-if-error")
+    assert {answer.cache_status for answer in others} == {
+        CacheStatus(hit=True, ttl=-50, detail="stale-if-error")
+    }
+    assert len(engine.origin.requests) == 2
     engine.step(1)
     await engine.ask()
     assert len(engine.origin.requests) == 3
+
+
+async def test_what_was_made_stale_is_negative_although_its_lifetime_goes_on() -> None:
+    engine = Engine()
+    engine.origin.will(reply(WINDOW), REFUSED)
+    await engine.ask()
+    engine.log.purge(soft=True)
+    while_refreshed = await engine.ask()
+    await engine.settle()
+    after_failure = await engine.ask()
+    assert while_refreshed.cache_status == CacheStatus(hit=True, ttl=-1, detail="l1")
+    assert after_failure.cache_status is not None
+    assert after_failure.cache_status.ttl == -1
 
 
 async def test_a_failing_key_without_a_stand_in_is_asked_for_each_time() -> None:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model import CacheStatus, Forward
-from proxy.policy.cache_status import format_cache_status
+from proxy.policy.cache_status import format_cache_status, whole_seconds_left
 from proxy.policy.structured_fields import parse_dictionary
 
 MEMBERS = [
@@ -38,6 +38,22 @@ def test_member(status: CacheStatus, member: bytes) -> None:
 @pytest.mark.parametrize("forward", Forward)
 def test_every_way_forward_has_its_word(forward: Forward) -> None:
     assert format_cache_status(CacheStatus(forward=forward)) == b"sidecache; fwd=" + forward.value.encode()
+
+
+@pytest.mark.parametrize(
+    ("seconds_left", "is_stale", "ttl"),
+    [
+        (41.9, False, 41),
+        (0.4, False, 0),
+        (-0.1, False, -1),
+        (-0.1, True, -1),
+        (0.0, True, -1),
+        (30.0, True, -1),
+        (-2.5, True, -3),
+    ],
+)
+def test_what_is_stale_is_negative_from_its_first_moment(seconds_left, is_stale, ttl):
+    assert whole_seconds_left(seconds_left, is_stale=is_stale) == ttl
 
 
 @given(st.text())
