@@ -313,7 +313,7 @@ class Process:
         self._routes, self._config = routes, config
         self.log.read_again(self._keyed())
         self._listener.use(config)
-        self._origin.use(config.forwarded)
+        self._origin.use(config.forwarded, _keyed_fields(config))
         logs.configure(level=config.logs.level, form=config.logs.format)
         self.recorder.sample(config.logs.access)
 

@@ -75,8 +75,7 @@ class OriginClient:
         self._max_head = max(limits.head, SMALLEST_MAX_HEAD)
         dialer = Dialer(config)
         self._authority = dialer.authority
-        self._keyed = keyed
-        self.use(forwarded)
+        self.use(forwarded, keyed)
         self._admission = Admission(
             max_in_flight=config.max_in_flight, queue_size=config.queue.size, max_tunnels=limits.tunnels
         )
@@ -92,11 +91,11 @@ class OriginClient:
     def __repr__(self) -> str:
         return f"<OriginClient {self._config.url} {self._admission!r} {self._pool!r}>"
 
-    def use(self, forwarded: Forwarded) -> None:
-        """What requests tell the origin of their clients, from now on."""
+    def use(self, forwarded: Forwarded, keyed: AbstractSet[bytes]) -> None:
+        """What requests tell the origin of their clients, and what Connection cannot remove, from now on."""
         self._has_via = forwarded.via
         self._forwarding = RequestForwarding(
-            forwarded, host=self._config.host, authority=self._authority, keyed=self._keyed
+            forwarded, host=self._config.host, authority=self._authority, keyed=keyed
         )
 
     async def start(self) -> None:
