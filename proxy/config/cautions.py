@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from proxy.config.faults import Finding
 from proxy.config.policies import Placed, caching
+from proxy.config.policy import Coalesce
 from proxy.config.schema import Config
 from proxy.config.tiers import DEFAULT_NAMESPACE
 
@@ -56,8 +57,9 @@ def reserved_features(config: Config) -> Iterator[Finding]:
         if placed.policy.coalesce.scope == "fleet":
             message = "fleet: works as process in this version"
             yield Finding(message, ((*placed.at("coalesce"), "scope"),))
-        if placed.policy.early_refresh:
-            yield Finding("true: has no effect in this version", (placed.at("early_refresh"),))
+        if placed.policy.coalesce.wait != Coalesce().wait:
+            message = f"{placed.policy.coalesce.wait:g}s: has no effect in this version"
+            yield Finding(message, ((*placed.at("coalesce"), "wait"),))
 
 
 def shared_redis(config: Config) -> Iterator[Finding]:

@@ -57,10 +57,10 @@ class Coalesce(Section):
 
     scope: Scope = "auto"
     """Who shares one fetch: `auto` (fleet where L2 is shared, else process), `fleet`, `process`, or `off`.
-    Default: auto."""
+    Default: auto. In this version `auto` and `fleet` work as `process`."""
     wait: Duration = 2.0
-    """How long to wait for another replica's fetch before fetching too. Default: 2s. Within a process the
-    fetch's own timeouts bound the wait."""
+    """How long to wait for another replica's fetch before fetching too. Default: 2s. Has no effect in this
+    version: within a process the fetch's own timeouts bound the wait."""
 
     @model_validator(mode="before")
     @classmethod
@@ -175,7 +175,8 @@ class RoutePolicy(Section):
     """Cookies that do not matter for the answer, by name; `true` for all. Default: none. A request with other
     cookies shares an entry only if the origin stated its lifetime."""
     max_variants: PositiveCount = 64
-    """The most answers per URL that `Vary` may tell apart. Default: 64. The oldest gives way."""
+    """The most answers per URL that `Vary` may tell apart. Default: 64. The oldest leaves L1; in L2 it stays
+    until its own end."""
     early_refresh: Flag = False
     """Whether a hot entry is refreshed with growing probability before its lifetime ends. Default: false."""
     max_body: OptionalSize = None

@@ -46,10 +46,10 @@ DANGEROUS = [
         ],
     ),
     (
-        HEAD + "- {name: a, match: {path: /a}, coalesce: {scope: fleet}, early_refresh: on}",
+        HEAD + "- {name: a, match: {path: /a}, coalesce: {scope: fleet, wait: 5s}, early_refresh: on}",
         [
             "x.yaml:3:50: routes[a].coalesce.scope: fleet: works as process in this version",
-            "x.yaml:3:73: routes[a].early_refresh: true: has no effect in this version",
+            "x.yaml:3:63: routes[a].coalesce.wait: 5s: has no effect in this version",
         ],
     ),
     (
