@@ -12,7 +12,9 @@ from proxy.config.schema import Config
 MASK = "***"
 
 _SECRET_PARAMETER = re.compile(
-    r"auth|token|secret|passw|signature|credential|session|api_?-?key|^(sig|key|code|jwt|sid)$", re.IGNORECASE
+    r"auth|token|bearer|secret|pass(w|phrase)|pwd|signature|credential|session|api_?-?key"
+    r"|^(sig|key|code|jwt|sid|otp|pin)$",
+    re.IGNORECASE,
 )
 _HASH_KEY = secrets.token_bytes(16)
 """Of this process: equal secrets look equal in its answers, and can be guessed from none."""
