@@ -19,11 +19,12 @@ from proxy.config.composing import Document, compose
 from proxy.config.faults import Fault, Misplaced
 from proxy.config.files import Reader, Sources
 from proxy.config.locating import Places
-from proxy.config.nodes import START
+from proxy.config.nodes import START, Place
 from proxy.config.schema import Config
 from proxy.config.secret_files import put_secrets
 from proxy.config.values import plain_values
 
+_NOT_UTF8 = "found bytes that are not UTF-8"
 _SECRETS: Mapping[str, IncEx | bool] = {"admin": {"token": True}, "l2": {"url": True}, "secret": True}
 
 
@@ -66,8 +67,7 @@ def load(path: Path, *, environ: Mapping[str, str]) -> Loaded | Faults:
         return load_text(text, name=str(path), environ=environ, directory=path.parent, reader=reader)
     if isinstance(text, OSError):
         return _unread(path, Misplaced(START, f"cannot be read: {text.strerror or text}"), reader)
-    line = text.object[: text.start].count(b"\n") + 1
-    return _unread(path, Misplaced(START._replace(line=line), "found bytes that are not UTF-8"), reader)
+    return _unread(path, Misplaced(_place_after(text.object[: text.start]), _NOT_UTF8), reader)
 
 
 def load_text(
@@ -99,6 +99,12 @@ def _loaded(
         return Faults(tuple(sorted(faults)), reader.sources)
     warnings = {*map(places.of, lint.warnings(checked.config))}
     return Loaded(checked.config, tuple(sorted(warnings)), reader.sources)
+
+
+def _place_after(before: bytes) -> Place:
+    """Where what follows `before` stands; it is UTF-8 up to there."""
+    line_so_far = before.rpartition(b"\n")[2].decode()
+    return Place(before.count(b"\n") + 1, len(line_so_far) + 1)
 
 
 def _unread(path: Path, misplaced: Misplaced, reader: Reader) -> Faults:

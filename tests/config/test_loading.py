@@ -150,7 +150,8 @@ def test_secret_file_that_is_missing_is_still_watched(tmp_path: Path) -> None:
     ("content", "fault"),
     [
         (None, "1:1: cannot be read: No such file or directory"),
-        (b"a: 1\nb: \xff\n", "2:1: found bytes that are not UTF-8"),
+        (b"a: 1\nb: \xff\n", "2:4: found bytes that are not UTF-8"),
+        ("a: \u00e9\u00e9".encode() + b"\xff", "1:6: found bytes that are not UTF-8"),
     ],
 )
 def test_file_that_cannot_be_read_is_a_fault(tmp_path: Path, content: bytes | None, fault: str) -> None:
