@@ -12,6 +12,7 @@ from proxy.config.nodes import Path
 from proxy.config.schema import Config
 
 _LATER_REDIS_SCHEMES = ("redis+cluster", "redis+sentinel")
+_EVERY_HOST = frozenset({"0.0.0.0", "::"})
 _TLS_KEYS = ("ca_file", "cert_file", "key_file", "server_name")
 
 
@@ -34,14 +35,21 @@ def redis_topology(config: Config) -> Iterator[Finding]:
 
 def same_address_twice(config: Config) -> Iterator[Finding]:
     """Each port has its own listener; port 0 is a different one each time."""
-    taken: dict[Address, Path] = {}
+    taken: list[tuple[Path, Address]] = []
     for path, listen in _addresses(config):
         if listen is None or listen.port == 0:
             continue
-        if listen in taken:
-            message = f"found {listen}, expected another address than {'.'.join(map(str, taken[listen]))}"
-            yield Finding(message, (path, taken[listen]))
-        taken.setdefault(listen, path)
+        for earlier, other in taken:
+            if _overlap(listen, other):
+                message = f"found {listen}, expected another address than {'.'.join(map(str, earlier))}"
+                yield Finding(message, (path, earlier))
+                break
+        taken.append((path, listen))
+
+
+def _overlap(one: Address, other: Address) -> bool:
+    hosts = {one.host, other.host}
+    return one.port == other.port and (len(hosts) == 1 or not hosts.isdisjoint(_EVERY_HOST))
 
 
 def _addresses(config: Config) -> Iterator[tuple[Path, Address | None]]:

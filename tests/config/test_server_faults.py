@@ -35,6 +35,14 @@ FAULTY = [
         ["x.yaml:2:15: ops.listen: found 0.0.0.0:8080, expected another address than listen"],
     ),
     (
+        ORIGIN + "admin: {listen: 127.0.0.1:8080}",
+        ["x.yaml:2:17: admin.listen: found 127.0.0.1:8080, expected another address than listen"],
+    ),
+    (
+        ORIGIN + "listen: 127.0.0.1:9901",
+        ["x.yaml:2:9: ops.listen: found 0.0.0.0:9901, expected another address than listen"],
+    ),
+    (
         ORIGIN + "admin: {listen: 0.0.0.0:9902}",
         [
             (
@@ -86,6 +94,7 @@ RIGHT = [
     ORIGIN + "workers: 1",
     ORIGIN + "l2: {url: redis://h}",
     ORIGIN + "listen: 127.0.0.1:0\nops: {listen: 127.0.0.1:0}\nadmin: {listen: 127.0.0.1:0}",
+    ORIGIN + "listen: 127.0.0.1:80\nops: {listen: 127.0.0.2:80}\nadmin: {listen: '[::1]:80'}",
     ORIGIN + "ops: {listen: off}\nadmin: {listen: off}",
     ORIGIN + "admin: {listen: 0.0.0.0:9902, token: 0123456789abcdef}",
     ORIGIN + "admin: {listen: '[::1]:9902'}",
