@@ -109,5 +109,12 @@ def _percentage(given: object) -> float:
     match = _SHARE.fullmatch(given) if isinstance(given, str) else None
     if match is not None:
         return float(match[1]) / 100
-    hint = f"; did you mean {given}%?" if isinstance(given, str) and _SHARE.fullmatch(f"{given}%") else ""
-    raise ValueError(f"expected {SHARE_EXAMPLES}{hint}")
+    raise ValueError(f"expected {SHARE_EXAMPLES}{_meant_share(given)}")
+
+
+def _meant_share(given: object) -> str:
+    if not isinstance(given, str) or not _SHARE.fullmatch(f"{given}%"):
+        return ""
+    # 0.2 is a share as others write it, 20 one whose sign is missing.
+    percent = float(given) * 100 if "." in given and float(given) < 1 else float(given)
+    return f"; did you mean {percent:g}%?"

@@ -64,7 +64,8 @@ NO_SIZES = [
 ]
 NO_SHARES = [
     ("20", "expected a share such as 20%; did you mean 20%?"),
-    ("0.2", "expected a share such as 20%; did you mean 0.2%?"),
+    ("0.2", "expected a share such as 20%; did you mean 20%?"),
+    ("0.075", "expected a share such as 20%; did you mean 7.5%?"),
     ("101%", "expected a share from 0% to 100%"),
     (1.5, "expected a share from 0% to 100%"),
     ("many", "expected a share such as 20%"),
