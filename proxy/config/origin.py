@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, WithJsonSchema
 
 from proxy.config.addresses import HostName, OriginUrl
-from proxy.config.scalars import Count, Duration, OptionalText, PositiveCount
+from proxy.config.scalars import Count, Duration, OptionalText, PositiveCount, PositiveDuration
 from proxy.config.section import Section
 
 PRESERVE_HOST = "preserve"
@@ -20,12 +20,12 @@ class OriginPool(Section):
     """The most connections, tunnels aside. Default: 128."""
     min_idle: Count = Field(default_factory=lambda checked: min(4, checked["max_connections"]))
     """Idle connections that are kept open ahead of need. Default: 4, or `max_connections` if that is less."""
-    acquire_timeout: Duration = 3.0
+    acquire_timeout: PositiveDuration = 3.0
     """How long a request waits for a connection; then 503. Default: 3s."""
-    idle_timeout: Duration = 60.0
+    idle_timeout: PositiveDuration = 60.0
     """An idle connection is closed after this long. Default: 60s. Below the origin's own keep-alive timeout
     fewer requests meet a closed connection."""
-    max_lifetime: Duration = 1800.0
+    max_lifetime: PositiveDuration = 1800.0
     """A connection is closed after this long, so that changes of DNS are followed. Default: 30m."""
 
 
@@ -59,11 +59,11 @@ class Origin(Section):
     """`http://host:port`, `https://host:port` or `unix:/path/of.sock`. Required."""
     host: Annotated[HostName, WithJsonSchema({"title": "host or preserve", "type": "string"})] = PRESERVE_HOST
     """The Host that the origin sees: `preserve` (the client's own) or a fixed name. Default: preserve."""
-    connect_timeout: Duration = 1.0
+    connect_timeout: PositiveDuration = 1.0
     """How long a connection may take to open, TLS included; then 504. Default: 1s."""
-    response_timeout: Duration = 10.0
+    response_timeout: PositiveDuration = 10.0
     """How long the origin may take to send the first byte of its answer; then 504. Default: 10s."""
-    idle_timeout: Duration = 60.0
+    idle_timeout: PositiveDuration = 60.0
     """How long the origin may be silent between later bytes; then the answer is broken off. Default: 60s."""
     pool: OriginPool = OriginPool()
     """Connections to the origin."""

@@ -101,10 +101,22 @@ def memory_limit(given: object) -> int | MemoryShare:
 def or_none(read: Callable[[object], Any], word: str = NONE_WORD) -> Callable[[object], Any]:
     """`read`, but None for `word`."""
 
-    def reador_none(given: object) -> Any:
+    def read_or_none(given: object) -> Any:
         return None if given is None or given == word else read(given)
 
-    return reador_none
+    return read_or_none
+
+
+def above_zero(read: Callable[[object], Any]) -> Callable[[object], Any]:
+    """`read`, but for what no request could keep within: elsewhere 0 means no limit, here it is none."""
+
+    def read_above_zero(given: object) -> Any:
+        value = read(given)
+        if value == 0:
+            raise ValueError("expected more than 0")
+        return value
+
+    return read_above_zero
 
 
 def _count_from(least: int, given: object) -> int:
@@ -144,6 +156,9 @@ COUNT_SCHEMA = {"title": "count", "anyOf": [{"type": "integer", "minimum": 0}, _
 POSITIVE_COUNT_SCHEMA = {"title": "count", "anyOf": [{"type": "integer", "minimum": 1}, _DIGITS_SCHEMA]}
 
 Duration = Annotated[float, PlainValidator(duration_seconds), WithJsonSchema(DURATION_SCHEMA)]
+PositiveDuration = Annotated[
+    float, PlainValidator(above_zero(duration_seconds)), WithJsonSchema(DURATION_SCHEMA)
+]
 OptionalDuration = Annotated[
     float | None,
     PlainValidator(or_none(duration_seconds)),
@@ -151,6 +166,7 @@ OptionalDuration = Annotated[
     WithJsonSchema({"title": "duration or none", "anyOf": [{"const": NONE_WORD}, DURATION_SCHEMA]}),
 ]
 Size = Annotated[int, PlainValidator(size_bytes), WithJsonSchema(SIZE_SCHEMA)]
+PositiveSize = Annotated[int, PlainValidator(above_zero(size_bytes)), WithJsonSchema(SIZE_SCHEMA)]
 OptionalSize = Annotated[
     int | None,
     PlainValidator(or_none(size_bytes)),

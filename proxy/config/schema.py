@@ -24,7 +24,17 @@ from proxy.config.policy import (
     Route,
     RoutePolicy,
 )
-from proxy.config.scalars import Count, Duration, Flag, MemoryShare, OptionalText, PositiveCount, Size
+from proxy.config.scalars import (
+    Count,
+    Duration,
+    Flag,
+    MemoryShare,
+    OptionalText,
+    PositiveCount,
+    PositiveDuration,
+    PositiveSize,
+    Size,
+)
 from proxy.config.section import Section
 from proxy.config.tiers import L1, L2
 from proxy.config.units import BYTES, share_fraction
@@ -122,20 +132,20 @@ class Drain(Section):
 class Limits(Section):
     """Bounds on what clients can make this process hold or wait for."""
 
-    head: Size = 64 * BYTES["KiB"]
+    head: PositiveSize = 64 * BYTES["KiB"]
     """The most bytes of a request head; above it 431. Default: 64KiB."""
-    head_time: Duration = 10.0
+    head_time: PositiveDuration = 10.0
     """How long a request head may take to arrive; then 408. Default: 10s."""
-    body_idle: Duration = 30.0
+    body_idle: PositiveDuration = 30.0
     """How long a client may pause within a request body; then 408. Default: 30s."""
-    write_idle: Duration = 30.0
+    write_idle: PositiveDuration = 30.0
     """How long a client may take nothing of its answer; then the connection is closed. Default: 30s."""
     connections: PositiveCount = 10_000
     """The most client connections. Default: 10000. Further ones are closed at once."""
     tunnels: Count = 1024
     """The most upgraded connections and event streams, beside `origin.max_in_flight`. Default: 1024. Further
     ones are answered 503."""
-    tunnel_idle: Duration = 3600.0
+    tunnel_idle: PositiveDuration = 3600.0
     """A tunnel without a byte for this long is closed. Default: 1h."""
     spool: Size = 64 * BYTES["MiB"]
     """The most bytes that fetches under way hold for those who wait for them. Default: 64MiB. Above it

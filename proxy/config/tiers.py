@@ -15,6 +15,7 @@ from proxy.config.scalars import (
     MemoryShare,
     OptionalText,
     PositiveCount,
+    PositiveDuration,
     Size,
 )
 from proxy.config.section import Section
@@ -43,7 +44,7 @@ class L2(Section):
     or `off`. Default: off, L1 only."""
     url_file: OptionalText = None
     """A file that holds the URL, for passwords. Default: none. Not together with `url`."""
-    timeout: Duration = 0.05
+    timeout: PositiveDuration = 0.05
     """How long an operation may take; then it counts as a miss. Default: 50ms."""
     namespace: Label = DEFAULT_NAMESPACE
     """Begins every key in Redis. Default: sidecache. Services that share a Redis must differ."""

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from proxy.config.schema import SECRET_FILES, Config
 from proxy.config.section import Section
-from tests.support.configs import ORIGIN, config, route
+from tests.support.configs import ORIGIN, config, faults_of, route
 
 
 def sections(section: type[Section] = Config) -> Iterator[type[Section]]:
@@ -104,3 +104,27 @@ def test_dump_is_a_configuration_again() -> None:
 
     assert Config.model_validate(given.model_dump(by_alias=True)) == given
     assert Config.model_validate(given.model_dump(mode="json", by_alias=True)) == given
+
+
+@pytest.mark.parametrize(
+    ("section", "place"),
+    [
+        ("origin: {url: http://h, response_timeout: 0}", "1:43: origin.response_timeout"),
+        ("origin: {url: http://h, connect_timeout: 0s}", "1:42: origin.connect_timeout"),
+        ("origin: {url: http://h, idle_timeout: 0}", "1:39: origin.idle_timeout"),
+        ("origin: {url: http://h, pool: {acquire_timeout: 0}}", "1:49: origin.pool.acquire_timeout"),
+        ("origin: {url: http://h, pool: {idle_timeout: 0}}", "1:46: origin.pool.idle_timeout"),
+        ("origin: {url: http://h, pool: {max_lifetime: 0}}", "1:46: origin.pool.max_lifetime"),
+        ("origin: {url: http://h}\nlimits: {head: 0}", "2:16: limits.head"),
+        ("origin: {url: http://h}\nlimits: {head_time: 0}", "2:21: limits.head_time"),
+        ("origin: {url: http://h}\nlimits: {body_idle: 0}", "2:21: limits.body_idle"),
+        ("origin: {url: http://h}\nlimits: {write_idle: 0}", "2:22: limits.write_idle"),
+        ("origin: {url: http://h}\nlimits: {tunnel_idle: 0}", "2:23: limits.tunnel_idle"),
+        ("origin: {url: http://h}\nl2: {timeout: 0}", "2:15: l2.timeout"),
+    ],
+)
+def test_zero_is_no_way_to_say_without_a_limit(section: str, place: str) -> None:
+    (fault,) = faults_of(section)
+
+    assert fault.startswith(f"x.yaml:{place}: found ")
+    assert fault.endswith(", expected more than 0")
