@@ -121,11 +121,16 @@ def _ports(arguments: argparse.Namespace, distinct: int, ending: ExitStack) -> P
         processes.sidecar(
             Path(directory),
             origin_url=origin_url,
-            l1_entries=arguments.l1_entries or distinct,
+            l1_entries=arguments.l1_entries or room_for(distinct),
             l2=arguments.l2,
         )
     )
     return Ports(url, origin_url)
+
+
+def room_for(distinct: int) -> int:
+    """Entries of L1 with which nothing has to give way: a tenth of them is kept for negative answers."""
+    return distinct * 10 // 9 + 2
 
 
 def _with_progress(url: str, keys: Sequence[int], connections: int) -> Tally:

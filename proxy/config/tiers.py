@@ -28,7 +28,8 @@ class L1(Section):
     """The cache in this process' memory."""
 
     max_entries: PositiveCount = 100_000
-    """The most entries. Default: 100000. The least recently used gives way."""
+    """The most entries, a tenth of them kept for negative answers. Default: 100000. The least recently used
+    gives way."""
     max_bytes: MemoryLimit = MemoryShare(0.4)
     """The most bytes: heads, bodies, keys and objects. A size, or a share of the container's memory limit
     less 96MiB, at least 8MiB; without such a limit a share means 256MiB. Default: 40%."""
