@@ -192,7 +192,9 @@ class Fetcher:
         return decision.reuse in (Reuse.FRESH, Reuse.REFRESH)
 
     def _max_body(self, lookup: Lookup) -> int:
-        return lookup.policy.max_body or self._max_entry_bytes
+        asked = lookup.policy.max_body
+        # After a reload the route's limit may be above L1's, which only a restart changes.
+        return self._max_entry_bytes if asked is None else min(asked, self._max_entry_bytes)
 
     def _uncacheable(
         self, flight: Flight, lookup: Lookup, response: OriginResponse, reason: Reason

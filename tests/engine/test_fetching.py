@@ -79,8 +79,13 @@ async def test_a_conditional_client_gets_a_large_error_whole() -> None:
     assert (answer.status, await body_of(answer)) == (404, LARGE + b"x")
 
 
-async def test_a_body_stated_to_be_too_large_releases_at_the_head() -> None:
-    engine = Engine(max_body=3)
+@pytest.mark.parametrize(
+    ("max_body", "max_entry_bytes"), [(3, 500_000), (0, 500_000), ("none", 3), (500_000, 3)]
+)
+async def test_a_body_stated_to_be_too_large_releases_at_the_head(
+    max_body: int | str, max_entry_bytes: int
+) -> None:
+    engine = Engine(max_body=max_body, max_entry_bytes=max_entry_bytes)
     engine.origin.will(reply())
     answer = await engine.ask()
     assert (detail_of(answer), await body_of(answer), len(engine.memory)) == ("too-large", b"body", 0)
