@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.model import Answer, Entry, FieldLine, Outcome
 from tests.support.engine_fakes import Engine, FakeL2, Reply, body_of
 from tests.support.routing import get
 
-SECONDS = st.sampled_from([0, 1, 5, 10, 60, 2**31])
+SECONDS = st.sampled_from([0, 1, 5, 8, 60, 2**31])
 FRESH = frozenset({Outcome.HIT, Outcome.HIT_L2, Outcome.NEGATIVE})
 
 
@@ -73,7 +73,8 @@ ASKED = st.fixed_dictionaries(
         "wants": st.sampled_from([None, None, b"max-age=3", b"no-cache", b"min-fresh=4", b"max-stale"]),
     }
 )
-STEPS = st.lists(ASKED | st.sampled_from([1, 4, 9, 50]), max_size=12)
+STEPS = st.lists(st.tuples(ASKED, st.sampled_from([0, 0, 1, 4, 9])), min_size=2, max_size=8)
+"""Questions, and the seconds until the next one."""
 
 
 class ForgettingL2(FakeL2):
@@ -98,12 +99,10 @@ class Story:
         self.made: list[tuple[Stated, bytes | None, float]] = []
         self.told: list[tuple[Answer, bytes, bytes | None, float]] = []
 
-    async def tell(self, steps: list[Any]) -> None:
-        for step in steps:
-            if isinstance(step, int):
-                self.engine.step(step)
-            else:
-                await self._ask(**step)
+    async def tell(self, steps: list[tuple[Any, int]]) -> None:
+        for asked, seconds in steps:
+            await self._ask(**asked)
+            self.engine.step(seconds)
 
     async def _ask(self, user: bytes | None, variant: bytes, wants: bytes | None) -> None:
         stated = self.script[len(self.made) % len(self.script)]
@@ -122,9 +121,10 @@ class Story:
         self.told.append((answer, body, user, now))
 
 
-@given(st.lists(STATED, min_size=1, max_size=4), STEPS)
+@settings(max_examples=300)
+@given(st.lists(STATED, min_size=1, max_size=3), STEPS)
 def test_what_is_served_as_fresh_is_never_older_than_its_lifetime(
-    script: list[Stated], steps: list[Any]
+    script: list[Stated], steps: list[tuple[Any, int]]
 ) -> None:
     story = Story(script)
     asyncio.run(story.tell(steps))
@@ -135,8 +135,11 @@ def test_what_is_served_as_fresh_is_never_older_than_its_lifetime(
             assert now - made_at + (stated.age or 0) < stated.lifetime
 
 
-@given(st.lists(STATED, min_size=1, max_size=4), STEPS)
-def test_what_is_for_one_is_never_served_to_another(script: list[Stated], steps: list[Any]) -> None:
+@settings(max_examples=300)
+@given(st.lists(STATED, min_size=1, max_size=3), STEPS)
+def test_what_is_for_one_is_never_served_to_others(
+    script: list[Stated], steps: list[tuple[Any, int]]
+) -> None:
     story = Story(script)
     asyncio.run(story.tell(steps))
 
@@ -147,8 +150,9 @@ def test_what_is_for_one_is_never_served_to_another(script: list[Stated], steps:
             assert user == made_for is None or stated.is_shared_despite_authorization
 
 
-@given(st.lists(STATED, min_size=1, max_size=4), STEPS)
-def test_the_second_tier_changes_no_decision(script: list[Stated], steps: list[Any]) -> None:
+@settings(max_examples=300)
+@given(st.lists(STATED, min_size=1, max_size=3), STEPS)
+def test_the_second_tier_changes_no_decision(script: list[Stated], steps: list[tuple[Any, int]]) -> None:
     alone, tiered = Story(script), Story(script, is_tiered=True)
     asyncio.run(alone.tell(steps))
     asyncio.run(tiered.tell(steps))
@@ -166,6 +170,6 @@ def _seen(answer: Answer, body: bytes) -> tuple[Any, ...]:
 def test_the_stories_tell_of_hits_and_of_other_users() -> None:
     story = Story([Stated(max_age=60, words=frozenset({"public"}))])
     ask = {"user": None, "variant": b"1", "wants": None}
-    asyncio.run(story.tell([ask, 50, {**ask, "user": b"bob"}, 9, 4, ask]))
+    asyncio.run(story.tell([(ask, 50), ({**ask, "user": b"bob"}, 13), (ask, 0)]))
 
     assert [body for _, body, *_ in story.told] == [b"0", b"0", b"1"]
