@@ -36,6 +36,7 @@ from proxy.engine.keeping import Keeper
 from proxy.engine.marks import Marks
 from proxy.engine.origin_flow import OriginFlow
 from proxy.engine.passing import Passing
+from proxy.engine.receiving import Receiver
 from proxy.engine.refreshing import Refresher
 from proxy.engine.request_flow import RequestFlow
 from proxy.engine.spool import SpoolBudget
@@ -189,13 +190,13 @@ class Process:
         secret = derive_secret(config.secret or config.l2.namespace)
         budget = SpoolBudget(config.limits.spool)
         flights = Flights()
+        receiver = Receiver(budget=budget, max_entry_bytes=config.l1.max_entry_bytes, metrics=self.metrics)
         fetcher = Fetcher(
             origin=self._origin,
             keeper=Keeper(tiers, secret=secret, clock=time.time),
             log=self.log,
             metrics=self.metrics,
-            budget=budget,
-            max_entry_bytes=config.l1.max_entry_bytes,
+            receiver=receiver,
             profile=config.profile,
             clock=time.time,
             dice=random.random,

@@ -15,16 +15,14 @@ from proxy.engine.coalescing import (
     Fetched,
     Flight,
     Released,
-    Streaming,
     Uncacheable,
     Unshared,
 )
 from proxy.engine.keeping import Keeper
 from proxy.engine.lookup import Lookup
 from proxy.engine.protocols import Log, Origin
-from proxy.engine.spool import Spool, SpoolBudget
+from proxy.engine.receiving import Receiver, is_large
 from proxy.model import (
-    BodyBroken,
     Capture,
     FailureKind,
     OriginFailure,
@@ -50,10 +48,6 @@ from proxy.policy.validation import (
     without_conditions,
 )
 
-WHOLE_BYTES = 64 * 1024
-"""A body stated to be at most this long is collected before its first byte is sent: if the origin breaks
-off, the client still gets a stale answer or a clean 502 instead of an aborted connection."""
-
 
 class Fetcher:
     """Asks the origin on behalf of a flight and turns what comes back into the flight's ending."""
@@ -65,8 +59,7 @@ class Fetcher:
         keeper: Keeper,
         log: Log,
         metrics: Metrics,
-        budget: SpoolBudget,
-        max_entry_bytes: int,
+        receiver: Receiver,
         profile: str,
         clock: Callable[[], float],
         dice: Callable[[], float],
@@ -75,8 +68,7 @@ class Fetcher:
         self._keeper = keeper
         self._log = log
         self._metrics = metrics
-        self._budget = budget
-        self._max_entry_bytes = max_entry_bytes
+        self._receiver = receiver
         self._profile = profile
         self._clock = clock
         self._dice = dice
@@ -94,7 +86,7 @@ class Fetcher:
         succession: asyncio.Task[Capture | None],
     ) -> Ending:
         """Keep the answer to a POST as that of its target, if `succession` says where it is born."""
-        body = await self._receive(flight, lookup, response, is_streamed=True)
+        body = await self._receiver.receive(flight, lookup, response, is_streamed=True)
         capture = await succession
         if not isinstance(body, bytes):
             return body
@@ -162,7 +154,7 @@ class Fetcher:
             profile=self._profile,
         )
         length = response.body.length
-        is_too_large = length is not None and length > self._max_body(lookup)
+        is_too_large = length is not None and length > self._receiver.max_body(lookup)
         return Reason.TOO_LARGE if is_too_large and isinstance(planned, StorePlan) else planned
 
     async def _completed(
@@ -190,11 +182,6 @@ class Fetcher:
         asked = (lookup.request, lookup.directives, lookup.policy)
         decision = decide(base, validity, *asked, now=now, roll=self._dice())
         return decision.reuse in (Reuse.FRESH, Reuse.REFRESH)
-
-    def _max_body(self, lookup: Lookup) -> int:
-        asked = lookup.policy.max_body
-        # After a reload the route's limit may be above L1's, which only a restart changes.
-        return self._max_entry_bytes if asked is None else min(asked, self._max_entry_bytes)
 
     def _uncacheable(
         self, flight: Flight, lookup: Lookup, response: OriginResponse, reason: Reason
@@ -249,36 +236,12 @@ class Fetcher:
         planned: StorePlan,
         joined: Joint | None,
     ) -> Ending:
-        length = response.body.length
-        is_large = length is None or length > WHOLE_BYTES
         # A client that asked for a range gets the origin's own answer, whatever becomes of it here.
-        is_streamed = lookup.asks_range or (is_large and not lookup.completes)
-        body = await self._receive(flight, lookup, response, is_streamed=is_streamed)
+        is_streamed = lookup.asks_range or (is_large(response) and not lookup.completes)
+        body = await self._receiver.receive(flight, lookup, response, is_streamed=is_streamed)
         if not isinstance(body, bytes):
             return body
         return self._finish_whole(flight, lookup, response, planned, body, joined=joined)
-
-    async def _receive(
-        self, flight: Flight, lookup: Lookup, response: OriginResponse, *, is_streamed: bool
-    ) -> bytes | Ending:
-        """The body, once it is complete; or how the fetch ends without it."""
-        length = response.body.length
-        spool = Spool(length=length, max_bytes=self._max_body(lookup), budget=self._budget)
-        if is_streamed:
-            _open_stream(flight, response, spool)
-        try:
-            while piece := await response.body.read():
-                if not spool.try_add(piece):
-                    if lookup.completes:
-                        response.body.abandon()
-                        return Released(Reason.TOO_LARGE)
-                    return await self._pipe(flight, lookup, response, spool, piece)
-            return spool.complete()
-        except BodyBroken as broken:
-            spool.fail(broken.failure)
-            return Failed(broken.failure.kind.status, broken.failure)
-        finally:
-            spool.release()
 
     def _finish_whole(
         self,
@@ -297,25 +260,6 @@ class Fetcher:
             self._metrics.not_stored.add(lookup.match.route.name, Reason.INCOMPLETE.value)
             return Released(Reason.INCOMPLETE)
         return self._finish(flight, lookup, entry, response, vary=planned.vary)
-
-    async def _pipe(
-        self, flight: Flight, lookup: Lookup, response: OriginResponse, spool: Spool, piece: bytes
-    ) -> Ending:
-        """The body is too large to keep: release the followers, stream the rest to the leader."""
-        if not spool.has_reader:
-            _open_stream(flight, response, spool)
-        spool.become_pipe()
-        spool.release()
-        released = Released(Reason.TOO_LARGE)
-        self._metrics.not_stored.add(lookup.match.route.name, Reason.TOO_LARGE.value)
-        flight.end(released)
-        while piece:
-            if not await spool.push(piece):
-                response.body.abandon()
-                break
-            piece = await response.body.read()
-        spool.end_pipe()
-        return released
 
     def _finish(
         self,
@@ -341,12 +285,6 @@ class Fetcher:
         else:
             self._metrics.not_stored.add(lookup.match.route.name, Reason.INVALIDATED.value)
         return is_kept
-
-
-def _open_stream(flight: Flight, response: OriginResponse, spool: Spool) -> None:
-    reader = spool.reader()
-    if not flight.open(Streaming(response.head, reader)):
-        reader.abandon()
 
 
 def _origin_request(lookup: Lookup, base: StoredResponse | None, *, has_leader: bool) -> Request:

@@ -15,6 +15,7 @@ from proxy.engine.lookup import Lookup
 from proxy.engine.marks import Marks
 from proxy.engine.origin_flow import OriginFlow
 from proxy.engine.passing import Passing
+from proxy.engine.receiving import Receiver
 from proxy.engine.refreshing import Refresher
 from proxy.engine.request_flow import RequestFlow
 from proxy.engine.spool import SpoolBudget
@@ -271,8 +272,7 @@ class Engine:
             keeper=self.keeper,
             log=self.log,
             metrics=self.metrics,
-            budget=self.budget,
-            max_entry_bytes=max_entry_bytes,
+            receiver=Receiver(budget=self.budget, max_entry_bytes=max_entry_bytes, metrics=self.metrics),
             profile=self.profile,
             clock=self.clock,
             dice=self.dice,
