@@ -15,7 +15,8 @@ RESPONSE_OVERHEAD = 800
 """Bytes of a StoredResponse and its Held, nine floats, two positions and the places in L1's dict and LRU.
 
 Measured with tracemalloc on CPython 3.11: 791 (of 20,000 entries) to 806 (of 2,000), every optional
-value present. `tests/store/test_sizes.py` holds it to 20 % of that, and to 10 % of what the process grows by.
+value present. `tests/store/test_sizes.py` holds it to 90-125 % of that, and to 10 % of what
+the process grows by.
 """
 VARY_OVERHEAD = 420
 """The same for a VaryRecord, measured likewise."""

@@ -96,7 +96,7 @@ def _response(number: int, body: bytes, **changes: object) -> StoredResponse:
 
 
 @pytest.mark.parametrize("make", [small, usual, large, complete, vary, vary_by_language])
-def test_counted_bytes_are_within_a_fifth_of_the_truth(make: Callable[[int], Entry]) -> None:
+def test_counted_bytes_are_near_what_was_asked_for(make: Callable[[int], Entry]) -> None:
     store = MemoryStore(Metrics(), max_entries=PLENTY, max_bytes=PLENTY, max_entry_bytes=PLENTY)
     gc.collect()
     tracemalloc.start()
@@ -112,7 +112,8 @@ def test_counted_bytes_are_within_a_fifth_of_the_truth(make: Callable[[int], Ent
     counted = store.gauges()["l1_bytes"]()[("response",)]
 
     assert len(store) == ENTRIES
-    assert counted == pytest.approx(allocated, rel=0.2)
+    # tracemalloc sees what was asked for, not the remainders of 16 bytes that are handed out with it.
+    assert 0.9 * allocated < counted < 1.25 * allocated
 
 
 def test_an_entry_without_texts_still_has_a_size() -> None:
@@ -150,7 +151,10 @@ print(resident() - before, store.gauges()["l1_bytes"]()[("response",)])
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RESIDENT MEMORY IS NOT TESTED: needs /proc")
 @pytest.mark.parametrize("origin", ["own", "l2"])
-@pytest.mark.parametrize(("make", "count"), [(usual, 20_000), (huge, 100), (tagged, 8_000), (varied, 8_000)])
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [(usual, 20_000), (huge, 100), (tagged, 8_000), (varied, 8_000), (vary_by_language, 8_000)],
+)
 def test_counted_bytes_are_what_a_process_grows_by(
     make: Callable[[int], Entry], count: int, origin: str
 ) -> None:
