@@ -34,6 +34,10 @@ lock: ## resolve the requirements anew (needs uv)
 	    --extra embedded --group $$set --custom-compile-command "make lock" pyproject.toml -o requirements/$$set.lock; done
 	@uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-strip-extras --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements/image.lock
+	@uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-strip-extras --generate-hashes --python-version 3.11 \
+	  --constraint requirements/test.lock --group deploy --custom-compile-command "make lock" -o requirements/deploy.lock
+	@uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-deps --generate-hashes --python-version 3.11 \
+	  --group helm --custom-compile-command "make lock" -o requirements/helm.lock
 
 clean: ## forget the environment and all caches
 	rm -rf $(VENV) .conformance .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
