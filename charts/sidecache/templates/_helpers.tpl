@@ -1,30 +1,17 @@
-{{- define "sidecache.labels" -}}
-{{ include "sidecache.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- define "sidecache.serviceAccountName" -}}
+{{- $default := .Values.serviceAccount.create | ternary (include "sidecache.fullname" .) "default" -}}
+{{ .Values.serviceAccount.name | default $default }}
 {{- end }}
 
-{{- define "sidecache.selector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{- define "sidecache.leastReplicas" -}}
+{{ .Values.autoscaling.enabled | ternary .Values.autoscaling.minReplicas .Values.replicaCount | int }}
 {{- end }}
 
-{{- define "sidecache.fullname" -}}
-{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 63 | trimSuffix "-" }}
-{{- end }}
-
-{{- /* The namespace keeps services apart that share a Redis; the admin port stays on the pod's loopback. */}}
-{{- define "sidecache.config" -}}
-{{- $fixed := dict
-      "listen" "0.0.0.0:8080"
-      "ops" (dict "listen" "0.0.0.0:9901")
-      "admin" (dict "listen" "127.0.0.1:9902")
-      "origin" (dict "url" (printf "http://127.0.0.1:%d" (int .Values.origin.port))) }}
-{{- if .Values.redis.existingSecret }}
-{{- $namespace := printf "%s.%s" .Release.Namespace .Release.Name }}
-{{- if gt (len $namespace) 64 }}{{ $namespace = sha256sum $namespace }}{{ end }}
-{{- $_ := set $fixed "l2" (dict "url_file" "/etc/sidecache-redis/url" "namespace" $namespace) }}
-{{- end }}
-{{- mergeOverwrite (deepCopy .Values.config) $fixed | toYaml }}
+{{- /* Instead of the library's: the address of this chart's own Valkey, if it is wanted. */}}
+{{- define "sidecache.redisUrl" -}}
+{{- $given := .Values.sidecache.redis.url -}}
+{{- if and .Values.valkey.enabled (or $given .Values.sidecache.redis.existingSecret) }}
+{{- fail "valkey.enabled: found sidecache.redis as well, expected one of them; empty sidecache.redis or disable valkey" }}
+{{- end -}}
+{{ .Values.valkey.enabled | ternary (printf "redis://%s-valkey:6379/0" (include "sidecache.fullname" .)) $given }}
 {{- end }}
