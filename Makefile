@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test lint types check-tests conformance lock clean
+.PHONY: help run test test-deploy lint types check-tests conformance lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -15,6 +15,10 @@ run: $(VENV)/run.stamp ## the sidecar in front of an example shop, or of ORIGIN=
 
 test: lint types check-tests ## lint, types and all tests, with real Valkey servers
 
+test-deploy: $(VENV)/test.stamp ## image, charts and kustomize with the real tools; says what it could not prove
+	@$(BIN)/python scripts/deploy_tools.py
+	@$(BIN)/pytest tests/deploy $(TESTS)
+
 lint: $(VENV)/test.stamp
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
@@ -23,7 +27,7 @@ types: $(VENV)/test.stamp
 	@$(BIN)/mypy
 
 check-tests: $(VENV)/test.stamp
-	@$(BIN)/pytest --cov=proxy/policy --cov=proxy/engine --cov-branch --cov-report=term-missing:skip-covered $(TESTS)
+	@$(BIN)/pytest --cov=proxy/policy --cov=proxy/engine --cov-branch --cov-report=term-missing:skip-covered --ignore=tests/deploy $(TESTS)
 
 conformance: $(VENV)/test.stamp ## the public HTTP cache test suite (needs Node.js; CACHE_TESTS=folder for a checkout)
 	@$(BIN)/python -m tests.conformance
