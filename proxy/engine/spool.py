@@ -11,8 +11,8 @@ from collections import deque
 
 from proxy.model import BodyBroken, OriginFailure
 
-PIPE_BYTES = 256 * 1024
-"""What a pipe holds before the origin has to wait."""
+PIPE_BYTES = 32 * 1024
+"""What a pipe holds before the origin has to wait. `origin.max_in_flight` pipes may wait for slow clients."""
 
 
 class SpoolBudget:
@@ -44,6 +44,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._budget = budget
         self._reserved_bytes = 0
+        self._is_over = False
         self._pieces: list[bytes] = []
         self._size = 0
         self._pipe: deque[bytes] = deque()
@@ -123,13 +124,31 @@ class Spool:
         self._changed.set()
 
     def release(self) -> None:
-        """The fetch is over: its bytes are a store's now, or nobody's."""
-        self._budget.release(self._reserved_bytes)
-        self._reserved_bytes = 0
+        """The fetch is over: its bytes are a store's now, or nobody's.
 
-    def abandoned(self) -> None:
-        """The reader has left: a waiting `push` must not wait for it."""
+        But what a slow client has yet to read stays in memory, and so in the budget, until it has.
+        """
+        self._is_over = True
+        self._give_back()
+
+    def reader_left(self) -> None:
+        """The reader is through, or has abandoned: a waiting `push` must not wait for it."""
         self._has_room.set()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Keep reserved what is still held for the reader."""
+        if not self._is_over:
+            return
+        is_read = self._reader is not None and not self._reader.has_left
+        if not is_read:
+            # An idle connection may still know its last answer, and so this spool.
+            self._pieces, self._pipe = [], deque()
+        held = self._pipe_bytes if self._is_pipe else self._size
+        excess = self._reserved_bytes - (held if is_read else 0)
+        if excess > 0:
+            self._reserved_bytes -= excess
+            self._budget.release(excess)
 
     async def next_piece(self, index: int) -> bytes:
         """The piece for a reader that has read `index` of them; b"" at the end. Raises BodyBroken."""
@@ -153,17 +172,20 @@ class Spool:
         piece = self._pipe.popleft()
         self._pipe_bytes -= len(piece)
         self._has_room.set()
+        self._give_back()
         return piece
 
 
 class SpoolReader:
     """A client's view of a spool: a Body."""
 
-    __slots__ = ("_spool", "is_abandoned", "pieces_read")
+    __slots__ = ("_spool", "has_left", "is_abandoned", "pieces_read")
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self.pieces_read = 0
+        self.has_left = False
+        """It will not read on: at the end, or abandoned."""
         self.is_abandoned = False
 
     @property
@@ -173,12 +195,20 @@ class SpoolReader:
 
     async def read(self) -> bytes:
         """The next piece; b"" at the complete end. Raises BodyBroken."""
-        piece = await self._spool.next_piece(self.pieces_read)
-        if piece:
-            self.pieces_read += 1
+        piece = b""
+        try:
+            piece = await self._spool.next_piece(self.pieces_read)
+        finally:
+            if not piece:
+                self._leave()
+        self.pieces_read += bool(piece)
         return piece
 
     def abandon(self) -> None:
         """The client wants no more. The fill goes on; a pipe ends."""
         self.is_abandoned = True
-        self._spool.abandoned()
+        self._leave()
+
+    def _leave(self) -> None:
+        self.has_left = True
+        self._spool.reader_left()

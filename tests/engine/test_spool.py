@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 
@@ -128,3 +129,66 @@ def test_a_spool_says_what_it_is() -> None:
     assert repr(spool) == "<Spool collecting size=0 complete=False failure=None>"
     spool.become_pipe()
     assert repr(spool).startswith("<Spool pipe ")
+
+
+async def test_what_a_slow_reader_has_yet_to_read_stays_reserved_until_it_has() -> None:
+    budget = SpoolBudget(10)
+    spool = Spool(length=None, max_bytes=100, budget=budget)
+    reader = spool.reader()
+    spool.try_add(b"123456")
+    spool.complete()
+    spool.release()
+    held = [budget.held_bytes]
+    while await reader.read():
+        held.append(budget.held_bytes)
+    held.append(budget.held_bytes)
+
+    assert held == [6, 6, 0]
+
+
+async def test_an_abandoned_spool_keeps_neither_bytes_nor_their_place() -> None:
+    budget = SpoolBudget(10)
+    spool = Spool(length=None, max_bytes=100, budget=budget)
+    reader = spool.reader()
+    piece = b"123456"
+    known = sys.getrefcount(piece)
+    spool.try_add(piece)
+    spool.release()
+    reader.abandon()
+
+    assert budget.held_bytes == 0
+    assert sys.getrefcount(piece) == known
+
+
+async def test_a_pipe_gives_back_what_its_reader_takes() -> None:
+    budget = SpoolBudget(10)
+    spool = Spool(length=None, max_bytes=100, budget=budget)
+    reader = spool.reader()
+    for piece in (b"123", b"45", b"6"):
+        spool.try_add(piece)
+    await reader.read()
+    spool.become_pipe()
+    spool.release()
+    held = [budget.held_bytes]
+    await reader.read()
+    held.append(budget.held_bytes)
+    await spool.push(b"7890")
+    held.append(budget.held_bytes)
+    reader.abandon()
+    held.append(budget.held_bytes)
+
+    assert held == [3, 1, 1, 0]
+
+
+async def test_a_reader_whose_body_breaks_has_left() -> None:
+    budget = SpoolBudget(10)
+    spool = Spool(length=None, max_bytes=100, budget=budget)
+    reader = spool.reader()
+    spool.try_add(b"1")
+    spool.fail(BROKEN)
+    spool.release()
+    await reader.read()
+    with pytest.raises(BodyBroken):
+        await reader.read()
+
+    assert budget.held_bytes == 0
