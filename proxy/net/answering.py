@@ -12,6 +12,10 @@ from proxy.net import wire
 from proxy.net.client_output import ClientOutput
 from proxy.net.wire import BodyFraming, End
 
+COPIED_BYTES = 64 * 1024
+"""A longer body is written as it is, so that slow clients of one entry share its memory; a shorter one
+leaves in one piece with its head."""
+
 
 class Sent(NamedTuple):
     """What left: bytes of the body, and whether that was all of it."""
@@ -40,7 +44,11 @@ async def send(head: bytes, body: bytes | Body, framing: BodyFraming, output: Cl
 
 async def _send_bytes(head: bytes, body: bytes, output: ClientOutput) -> Sent:
     try:
-        output.write(head + body)
+        if len(body) > COPIED_BYTES:
+            output.write(head)
+            output.write(body)
+        else:
+            output.write(head + body)
         await output.drained()
     except ConnectionError:
         return NOTHING_SENT

@@ -14,6 +14,11 @@ from typing import Protocol, cast
 
 from proxy.net.deadline import Deadline
 
+PIECE_BYTES = 32 * 1024
+"""The most that is taken from the socket at once. The loop would take 256 KB, and while clients are slow some
+pieces of every connection wait for them: all these must fit into a small container."""
+_READ_BUFFER = memoryview(bytearray(PIECE_BYTES))
+"""One for all connections: it is filled and emptied in one step of the loop."""
 _LINGER_SECONDS = 5.0
 """How long what was written to a tunnel may take to leave once it has ended."""
 
@@ -54,7 +59,7 @@ class Receiver(Protocol):
         """What was waited for has not come in time."""
 
 
-class OriginConnection(asyncio.Protocol):
+class OriginConnection(asyncio.BufferedProtocol):
     """A connection to the origin; `close` is its only end and reports its cause once."""
 
     __slots__ = (
@@ -161,10 +166,14 @@ class OriginConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
-    def data_received(self, data: bytes) -> None:
-        """Called by the loop."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Called by the loop before it reads; it calls `buffer_updated` in the same step."""
+        return _READ_BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Called by the loop when it has read."""
         if self._receiver is not None:
-            self._receiver.on_bytes(data)
+            self._receiver.on_bytes(bytes(_READ_BUFFER[:nbytes]))
             return
         self.close(CloseCause.IDLE_DATA)
 

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from proxy.model import BodyBroken, FailureKind, OriginFailure
 
-HIGH_WATER = 256 * 1024
+HIGH_WATER = 64 * 1024
 """Unread bytes above which the origin has to wait."""
-LOW_WATER = 64 * 1024
+LOW_WATER = 16 * 1024
 """Unread bytes below which it may go on."""
 
 

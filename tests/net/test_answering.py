@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.net.answering import Sent, send
+from proxy.net.answering import COPIED_BYTES, Sent, send
 from proxy.net.client_output import ClientOutput
 from proxy.net.wire import BodyFraming, End
 from proxy.observe.metrics import Metrics
@@ -58,6 +58,19 @@ async def test_whole(pieces: Any, framing: BodyFraming, written: bytes) -> None:
     assert transport.written == HEAD + written
     assert sent.is_complete
     assert not transport.is_aborted
+
+
+@pytest.mark.parametrize(("size", "is_shared"), [(COPIED_BYTES, False), (COPIED_BYTES + 1, True)])
+async def test_slow_clients_share_the_memory_of_a_long_body(size: int, is_shared: bool) -> None:
+    body = bytes(size)
+    writes: list[bytes] = []
+    transport = SteppedTransport()
+    transport.write = writes.append  # type: ignore[method-assign]
+
+    await send(HEAD, body, counted(size), output_to(transport))
+
+    assert b"".join(writes) == HEAD + body
+    assert any(written is body for written in writes) is is_shared
 
 
 BROKEN_OFF = [

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.net.origin_connection import CloseCause, OriginConnection
+from proxy.net.origin_connection import PIECE_BYTES, CloseCause, OriginConnection
 from proxy.observe.tasks import spawn
 from tests.support.raw_origin import settle
 
@@ -92,6 +92,22 @@ async def test_what_only_the_kernel_has_makes_it_unusable(pair: Pair, sent: byte
 
     assert before
     assert not pair.connection.is_usable()
+
+
+async def test_no_piece_is_larger_than_what_a_small_container_can_hold(pair: Pair) -> None:
+    heard = Heard()
+    pair.connection.attach(heard)
+    pair.origin.setblocking(True)
+    sent = bytes(range(256)) * 1024
+    await asyncio.to_thread(pair.origin.sendall, sent)
+    pieces: list[bytes] = []
+    async with asyncio.timeout(5):
+        while sum(map(len, pieces)) < len(sent):
+            await settle()
+            pieces = [event for event in heard.events if isinstance(event, bytes)]
+
+    assert b"".join(pieces) == sent
+    assert max(map(len, pieces)) == PIECE_BYTES
 
 
 async def test_its_receiver_hears_everything_and_decides(pair: Pair) -> None:
