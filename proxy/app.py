@@ -26,7 +26,7 @@ from proxy.admin.operations import Operations, admin_application
 from proxy.admin.ops import ops_application
 from proxy.admin.protocols import Configuration
 from proxy.admin.server import Port
-from proxy.config.container import l1_byte_budget, memory_limit_bytes
+from proxy.config.container import l1_byte_budget, memory_limit_bytes, spool_byte_budget
 from proxy.config.loading import Loaded
 from proxy.config.reloading import FixedConfiguration, Reloader
 from proxy.config.schema import Address, Config
@@ -188,7 +188,7 @@ class Process:
         config = self._config
         tiers = TieredStore(self.memory, self._shared, on_error=config.l2.on_error)
         secret = derive_secret(config.secret or config.l2.namespace)
-        budget = SpoolBudget(config.limits.spool)
+        budget = SpoolBudget(spool_byte_budget(config.limits.spool, memory_limit_bytes()))
         flights = Flights()
         receiver = Receiver(budget=budget, max_entry_bytes=config.l1.max_entry_bytes, metrics=self.metrics)
         fetcher = Fetcher(

@@ -11,6 +11,8 @@ from proxy.config.units import BYTES
 OWN_BYTES = 96 * BYTES["MiB"]
 """What the process needs beside L1: the interpreter, our code, connections, fetches under way."""
 LEAST_L1_BYTES = 8 * BYTES["MiB"]
+SPOOL_SHARE = 0.4
+LEAST_SPOOL_BYTES = 8 * BYTES["MiB"]
 L1_BYTES_WITHOUT_LIMIT = 256 * BYTES["MiB"]
 
 _UNLIMITED_BYTES = 1 << 60
@@ -30,6 +32,14 @@ def l1_byte_budget(limit: int | MemoryShare, container_bytes: int | None) -> int
     if container_bytes is None:
         return L1_BYTES_WITHOUT_LIMIT
     return max(LEAST_L1_BYTES, int(limit.share * (container_bytes - OWN_BYTES)))
+
+
+def spool_byte_budget(limit: int, container_bytes: int | None) -> int:
+    """The most bytes that fetches under way may hold: `limit`, or less if the container is small."""
+    if container_bytes is None:
+        return limit
+    spared = max(LEAST_SPOOL_BYTES, int(SPOOL_SHARE * (container_bytes - OWN_BYTES)))
+    return min(limit, spared)
 
 
 def _limit_files(root: Path) -> Iterator[Path]:

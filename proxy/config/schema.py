@@ -148,8 +148,9 @@ class Limits(Section):
     tunnel_idle: PositiveDuration = 3600.0
     """A tunnel without a byte for this long is closed. Default: 1h."""
     spool: Size = 64 * BYTES["MiB"]
-    """The most bytes that fetches under way hold for those who wait for them. Default: 64MiB. Above it
-    answers stream to one client and are not stored."""
+    """The most bytes that fetches under way hold for those who wait for them. Default: 64MiB. Never more than
+    40 % of the container's limit less 96MiB, nor than 8MiB where that is less. Above it answers stream to one
+    client and are not stored."""
     purge_selectors: PositiveCount = 10_000
     """The most selectors of one purge; above it 422. Default: 10000."""
 

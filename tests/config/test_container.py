@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config.container import l1_byte_budget, memory_limit_bytes
+from proxy.config.container import l1_byte_budget, memory_limit_bytes, spool_byte_budget
 from proxy.config.scalars import MemoryShare
 
 MIB = 1 << 20
@@ -96,3 +96,19 @@ def test_l1_has_always_some_room_and_never_more_than_there_is(share: float, cont
     budget = l1_byte_budget(MemoryShare(share), container)
 
     assert 8 * MIB <= budget <= max(container or 256 * MIB, 8 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("limit", "container", "budget"),
+    [
+        (64 * MIB, None, 64 * MIB),
+        (64 * MIB, 1024 * MIB, 64 * MIB),
+        (64 * MIB, 196 * MIB, 40 * MIB),
+        (64 * MIB, 64 * MIB, 8 * MIB),
+        (1 * MIB, 64 * MIB, 1 * MIB),
+    ],
+)
+def test_fetches_hold_no_more_than_the_container_spares(
+    limit: int, container: int | None, budget: int
+) -> None:
+    assert spool_byte_budget(limit, container) == budget
