@@ -17,9 +17,9 @@ RUN python -m venv /opt/sidecache \
       *) echo "EXTRAS: expected nothing or embedded, found ${EXTRAS}" >&2; exit 1 ;; \
     esac \
  && /opt/sidecache/bin/pip install --require-hashes -r "requirements/${lock}.lock"
-# What builds our wheel is in run.lock, by hash too; it stays in this stage.
+# What builds our wheel, by hash too, stays in this stage.
 RUN python -m venv /opt/builder \
- && /opt/builder/bin/pip install --require-hashes -r requirements/run.lock
+ && /opt/builder/bin/pip install --require-hashes -r requirements/build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY proxy/ proxy/
 RUN /opt/builder/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \

@@ -38,8 +38,9 @@ lock: ## resolve the requirements anew (needs uv)
 	    --extra embedded --group $$set --custom-compile-command "make lock" pyproject.toml -o requirements/$$set.lock; done
 	@uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-strip-extras --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements/image.lock
-	@uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-strip-extras --generate-hashes --python-version 3.11 \
-	  --constraint requirements/test.lock --group deploy --custom-compile-command "make lock" -o requirements/deploy.lock
+	@for set in build deploy; do \
+	  uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-strip-extras --generate-hashes --python-version 3.11 \
+	    --constraint requirements/test.lock --group $$set --custom-compile-command "make lock" -o requirements/$$set.lock; done
 	@uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-deps --generate-hashes --python-version 3.11 \
 	  --group helm --custom-compile-command "make lock" -o requirements/helm.lock
 
