@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.containers import IMAGE, Engine
 from tests.support.helm import built_charts
 from tests.support.tools import NOT_PROVED
 
@@ -19,6 +21,18 @@ def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chart(charts: Path) -> Path:
     """The application chart."""
     return charts / "sidecache"
+
+
+@pytest.fixture(scope="session")
+def image() -> Iterator[Engine]:
+    """Where the image is, built from the Dockerfile as it is."""
+    engine = Engine(Path(tempfile.mkdtemp(prefix="sidecache-")))
+    try:
+        engine.need_base()
+        engine.build(IMAGE)
+        yield engine
+    finally:
+        engine.close()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -19,8 +21,8 @@ NOT_PROVED = "NOT PROVED: "
 
 def tool(name: str) -> Path:
     """The program, from .venv/deploy or the system; without it the test is skipped."""
-    own = TOOLS / name
-    found = own if own.exists() else shutil.which(name)
+    folders = [str(TOOLS), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    found = shutil.which(name, path=os.pathsep.join(folders))
     if found is None:
         pytest.skip(f"{NOT_PROVED}{name} could not be had on this machine")
     return Path(found)
