@@ -92,7 +92,17 @@ def test_kubectl_patch_does_the_same(overlay: list[Document], tmp_path: Path) ->
         "json": (COMPONENT / "origin.yaml").read_text(),
     }
     for kind, patch in patches.items():
-        command = [tool("kubectl"), "patch", "--local", "-f", file, "--type", kind, "--patch", patch]
+        command = [
+            str(tool("kubectl")),
+            "patch",
+            "--local",
+            "-f",
+            str(file),
+            "--type",
+            kind,
+            "--patch",
+            patch,
+        ]
         file.write_text(output(*command, "-o", "yaml"))
 
     pod = pod_of(yaml.safe_load(file.read_text()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,8 @@ from tests.support.pods import NAME, Pod, booted
 from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.timeout(300)
+
+Boot = Callable[[str], AbstractContextManager[Pod]]
 
 ASK = """
 import sys, urllib.request
@@ -37,7 +39,7 @@ RELOAD_SECONDS = 5
 
 
 @pytest.fixture
-def boot(image: Engine, chart: Path, tmp_path: Path) -> Callable[[str], Iterator[Pod]]:
+def boot(image: Engine, chart: Path, tmp_path: Path) -> Boot:
     """Boots the chart's pod in one of its modes."""
     given = {
         "origin": {
@@ -60,7 +62,7 @@ def boot(image: Engine, chart: Path, tmp_path: Path) -> Callable[[str], Iterator
         with booted(image, documents(chart, *flags), tmp_path) as pod:
             yield pod
 
-    return pod_of  # type: ignore[return-value]
+    return pod_of
 
 
 def ask(pod: Pod, target: str) -> str:
@@ -68,7 +70,7 @@ def ask(pod: Pod, target: str) -> str:
 
 
 def test_requests_go_through_the_sidecar_and_policies_follow_the_config_map(
-    boot: Callable[[str], contextmanager[Pod]],
+    boot: Boot,
 ) -> None:
     with boot("native") as pod:
         first, second = ask(pod, "/0/x"), ask(pod, "/0/x")
@@ -107,9 +109,7 @@ def result(load: subprocess.Popen[str]) -> dict[str, object]:
     return found
 
 
-def test_a_classic_sidecar_ends_under_load_without_one_failed_request(
-    image: Engine, boot: Callable[[str], contextmanager[Pod]]
-) -> None:
+def test_a_classic_sidecar_ends_under_load_without_one_failed_request(image: Engine, boot: Boot) -> None:
     """SIGTERM at once, as preStop and SIGTERM follow each other there; the API's own delay keeps it alive."""
     with boot("classic") as pod, under_load(image) as load:
         pod.terminate("sidecache")
@@ -122,9 +122,7 @@ def test_a_classic_sidecar_ends_under_load_without_one_failed_request(
     assert '"ended"' in log
 
 
-def test_a_native_sidecar_ends_under_load_without_one_failed_request(
-    image: Engine, boot: Callable[[str], contextmanager[Pod]]
-) -> None:
+def test_a_native_sidecar_ends_under_load_without_one_failed_request(image: Engine, boot: Boot) -> None:
     """preStop drains while the API goes on; then the API ends, and only then the sidecar gets SIGTERM."""
     with boot("native") as pod, under_load(image) as load:
         pod.exec("sidecache", "sidecache", "drain")

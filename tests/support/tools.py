@@ -38,7 +38,7 @@ def module(name: str) -> ModuleType:
 
 def run(*command: str | Path, seconds: float = SECONDS, **given: object) -> subprocess.CompletedProcess[str]:
     """The command's output, whatever its exit code."""
-    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(
         list(map(str, command)), capture_output=True, text=True, timeout=seconds, check=False, **given
     )
 
