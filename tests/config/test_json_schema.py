@@ -5,6 +5,7 @@ import json
 import pytest
 
 from proxy.config.json_schema import json_schema
+from scripts import chart_schema
 from tests.support.configs import faults_of
 from tests.support.json_schema import as_editors_read, violations
 
@@ -68,3 +69,8 @@ def test_schema_is_json_and_describes_every_key() -> None:
 
 def test_defaults_are_told_with_their_units_only() -> None:
     assert '"default"' not in json.dumps(json_schema())
+
+
+def test_the_schema_inside_the_chart_is_this_one() -> None:
+    """Run `python scripts/chart_schema.py` when this fails."""
+    assert chart_schema.FILE.read_text() == chart_schema.render()
