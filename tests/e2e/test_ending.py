@@ -79,7 +79,7 @@ def test_no_request_fails_when_the_process_is_told_to_end_under_load(tmp_path: P
         customers = Customers(sidecar)
         try:
             customers.until(answered=100)
-            sidecar.process.send_signal(signal.SIGTERM)
+            sidecar.tell()
             customers.until(answered=50)
             readiness = ask(sidecar.ops, "/readyz").status
         finally:
@@ -106,7 +106,7 @@ async def test_what_is_under_way_is_finished_and_idle_connections_are_closed(tmp
             async with connected(where) as busy, connected(where) as idle:
                 await busy.send(request("/slow"))
                 await is_asked.wait()
-                sidecar.process.send_signal(signal.SIGTERM)
+                sidecar.tell()
                 is_idle_closed = await idle.is_closed()
                 may_answer.set()
                 answer = await busy.answer()
@@ -129,9 +129,9 @@ async def test_the_second_signal_ends_what_is_under_way(tmp_path: Path) -> None:
             async with connected(address(sidecar.data)) as client:
                 await client.send(request("/slow"))
                 await is_asked.wait()
-                sidecar.process.send_signal(signal.SIGTERM)
+                sidecar.tell()
                 until_draining(sidecar)
-                sidecar.process.send_signal(signal.SIGTERM)
+                sidecar.tell()
                 is_cut_off = await client.is_closed()
             code = sidecar.process.wait(SECOND_SIGNAL_SECONDS)
 

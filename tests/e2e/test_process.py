@@ -198,27 +198,29 @@ def metrics_of(sidecar: Sidecar) -> str:
     return ask(sidecar.ops, "/metrics").body.decode()
 
 
-def test_a_private_server_that_dies_is_replaced_and_nothing_older_is_trusted(sidecar: Sidecar) -> None:
-    status_of(sidecar, "/products/1")
-    wait_until(lambda: 'l2_operations_total{operation="set",result="stored"} 1.0' in metrics_of(sidecar))
-    first = child_of(sidecar)
+def test_a_private_server_that_dies_is_replaced_and_nothing_older_is_trusted(own_sidecar: Sidecar) -> None:
+    status_of(own_sidecar, "/products/1")
+    wait_until(lambda: 'l2_operations_total{operation="set",result="stored"} 1.0' in metrics_of(own_sidecar))
+    first = child_of(own_sidecar)
     os.kill(first, signal.SIGKILL)
     killed_at = time.monotonic()
 
-    wait_until(lambda: 'sidecache_l2_restarts_total{result="ok"} 1.0' in metrics_of(sidecar))
-    wait_until(lambda: "sidecache_l2_breaker_open 0.0" in metrics_of(sidecar))
+    wait_until(lambda: 'sidecache_l2_restarts_total{result="ok"} 1.0' in metrics_of(own_sidecar))
+    wait_until(lambda: "sidecache_l2_breaker_open 0.0" in metrics_of(own_sidecar))
     # The log came back as an empty one: another epoch, which is read as such within a poll or two.
-    wait_until(lambda: 'sidecache_log_rebuilds_total{cause="' in metrics_of(sidecar).replace('"start"', ""))
+    wait_until(
+        lambda: 'sidecache_log_rebuilds_total{cause="' in metrics_of(own_sidecar).replace('"start"', "")
+    )
     seconds = time.monotonic() - killed_at
-    older, again = status_of(sidecar, "/products/1"), status_of(sidecar, "/products/1")
-    purged = sidecar.post_admin("/purge", {"tags": ["product:1"]})
+    older, again = status_of(own_sidecar, "/products/1"), status_of(own_sidecar, "/products/1")
+    purged = own_sidecar.post_admin("/purge", {"tags": ["product:1"]})
 
     assert seconds < 5
     assert "fwd=" in older
     assert again.endswith("detail=l1")
     assert json.loads(purged.body)["published"] is True
-    assert "fwd=uri-miss" in status_of(sidecar, "/products/1")
-    assert child_of(sidecar) != first
+    assert "fwd=uri-miss" in status_of(own_sidecar, "/products/1")
+    assert child_of(own_sidecar) != first
 
 
 def test_a_stale_answer_stands_in_while_the_origin_is_away(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ class Sidecar:
     ops: str
     admin: str
     lines: list[str] = field(default_factory=list)
+    is_told: bool = False
 
     def get(self, target: str, **fields: str) -> Response:
         return ask(self.data, target, **fields)
@@ -77,10 +78,15 @@ class Sidecar:
     def post_admin(self, call: str, body: Mapping[str, object]) -> Response:
         return ask(self.admin, call, "POST", json.dumps(body).encode(), Content_Type="application/json")
 
+    def tell(self) -> None:
+        """SIGTERM: begin to end."""
+        self.is_told = True
+        self.process.send_signal(signal.SIGTERM)
+
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        """The exit code, after SIGTERM; a second one would end it at once, so it is told only once."""
+        if not self.is_told and self.process.poll() is None:
+            self.tell()
         return self.process.wait(STOP_SECONDS)
 
 
