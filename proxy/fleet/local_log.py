@@ -78,10 +78,6 @@ class LocalLog:
         """The rule for any entry, now; whose fetch it was makes no difference here."""
         return self._index.judge(entry)
 
-    def is_current(self, capture: Capture) -> bool:
-        """Nothing was applied since the capture (R9)."""
-        return capture.version == self._index.version
-
     async def append(
         self, selectors: Sequence[Selector], *, soft: bool, wait: float | None = None
     ) -> Appended:

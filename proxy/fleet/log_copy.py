@@ -85,15 +85,6 @@ class LogCopy:
         """The rule for any entry, now; `began_at` for our own fetch."""
         return self._judge(entry, began_at, None, is_in_l1=False)
 
-    def is_current(self, capture: Capture) -> bool:
-        """Nothing was applied since the capture, and the log is in step or the fetch young enough (R9)."""
-        if capture.version != self.index.version:
-            return False
-        now = self._clock()
-        return now < self.trust.until or self.trust.tolerates(
-            began_at=capture.began_at, is_in_l1=False, now=now
-        )
-
     def watch(self, entry: StoredResponse) -> Watch:
         """Notice what concerns an entry that is in no store yet, from now on."""
         return self._watches.begin(entry)

@@ -76,7 +76,6 @@ class RedisLog:
         self.judge_held = self._copy.judge_held
         self.judge = self._copy.judge
         self.capture = self._copy.capture
-        self.is_current = self._copy.is_current
         self.read_again = self._copy.read_again
 
         self._census = Census(2 * max_unsynced)

@@ -74,15 +74,6 @@ async def test_vary_records_are_alive(log):
     assert log.judge_held(Held(VaryRecord((), (), 0.0), 1, 0.0)) is ALIVE
 
 
-async def test_a_capture_is_current_until_something_is_applied(log):
-    capture = log.capture()
-    before = log.is_current(capture)
-    log.purge_soon([url("/b")])
-
-    assert before
-    assert not log.is_current(capture)
-
-
 async def test_an_unsafe_request_purges_at_once_each_time(log):
     copies = []
     for _ in range(3):

@@ -254,33 +254,6 @@ def test_cut_off_for_longer_than_max_unsynced(stream, when_unsynced, seconds, an
     assert process.metrics.unsynced.get() == answers.count(UNSYNCED)
 
 
-@pytest.mark.parametrize(
-    ("when_unsynced", "seconds", "is_current"),
-    [
-        ("short", 30.0, True),
-        ("short", 30.1, False),
-        ("serve", 99.0, True),
-        ("bypass", 29.9, True),
-        ("bypass", 30.0, False),
-    ],
-)
-def test_a_fetch_is_shared_only_while_in_step_or_young(stream, when_unsynced, seconds, is_current):
-    process = Process(stream, when_unsynced).read()
-    capture = process.copy.capture()
-    process.clock.advance(seconds)
-
-    assert process.copy.is_current(capture) is is_current
-
-
-def test_a_fetch_is_not_shared_once_something_was_applied(process):
-    capture = process.copy.capture()
-    before = process.copy.is_current(capture)
-    process.copy.stage_paced([B])
-
-    assert before
-    assert not process.copy.is_current(capture)
-
-
 def test_an_unsynced_replica_still_obeys_what_it_knows(process):
     own = process.fetched()
     process.stream.append(A)
