@@ -30,6 +30,7 @@ from proxy.config.container import l1_byte_budget, memory_limit_bytes, spool_byt
 from proxy.config.loading import Loaded
 from proxy.config.reloading import FixedConfiguration, Reloader
 from proxy.config.schema import Address, Config
+from proxy.end_signals import EndSignals
 from proxy.engine.coalescing import Flights
 from proxy.engine.fetching import Fetcher
 from proxy.engine.keeping import Keeper
@@ -103,21 +104,20 @@ class Process:
         self._embedded: EmbeddedServer | None = None
         self._supervisor: Supervisor | None = None
         self._log_client: Redis | None = None
-        self._told_to_end = 0
-        self._end = asyncio.Event()
-        self._stop_now = asyncio.Event()
+        self._signals = EndSignals()
 
     async def run(self) -> None:
         """Start, serve until told to end, drain, stop. Raises StoreUnavailable and OSError."""
         try:
             # First of all: as PID 1 of a container a process ignores the signals that it does not handle.
-            self._watch_signals()
+            self._signals.heed()
             await self._build()
             await self._start()
-            await self._end.wait()
+            await self._signals.first.wait()
             await self._drain()
         finally:
             await self._stop()
+            self._signals.ignore()
 
     # Building: from the stores up to the ports.
 
@@ -320,18 +320,6 @@ class Process:
 
     # Ending.
 
-    def _watch_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._told)
-
-    def _told(self) -> None:
-        """The first time: drain and end. The second time: end now."""
-        self._told_to_end += 1
-        self._end.set()
-        if self._told_to_end > 1:
-            self._stop_now.set()
-
     def _begin_drain(self) -> None:
         _log.info("draining")
         self._listener.drain()
@@ -343,7 +331,7 @@ class Process:
     async def _drain(self) -> None:
         self.lifecycle.end()
         finishing = spawn("drain", self._finish_requests())
-        at_once = spawn("second signal", self._stop_now.wait())
+        at_once = spawn("second signal", self._signals.second.wait())
         # Bounded by drain.delay and drain.timeout, both inside.
         await asyncio.wait({finishing, at_once}, return_when=asyncio.FIRST_COMPLETED)
         finishing.cancel()
