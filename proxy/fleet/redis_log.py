@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from math import inf
+from math import inf, nextafter
 
 import structlog
 
@@ -151,7 +151,12 @@ class RedisLog:
         """
         is_alive = self._copy.judge(replace(heir, born=since.born), began_at=since.began_at) is Validity.ALIVE
         drafts = self._copy.stage(selectors, soft=False)
-        return self._succession(drafts, self._copy.watch(heir), since) if is_alive else self._purge(drafts)
+        if not is_alive:
+            return self._purge(drafts)
+        # As if it had been fetched right after its own purge: what was staged before was judged just now,
+        # what is appended before is watched for, and what is staged later is newer.
+        as_fetched = since._replace(began_at=nextafter(self._clock(), inf))
+        return self._succession(drafts, self._copy.watch(heir), as_fetched)
 
     async def step(self) -> float:
         """One exchange: publish what waits, then read what is new. Seconds until the next one is due."""
@@ -243,13 +248,13 @@ class RedisLog:
         known = tuple(place for place in places if place is not None)
         return known if len(known) == len(drafts) else None
 
-    async def _succession(self, drafts: Sequence[Draft], watch: Watch, since: Capture) -> Capture | None:
+    async def _succession(self, drafts: Sequence[Draft], watch: Watch, capture: Capture) -> Capture | None:
         with watch:
             places = await self._until_published(drafts)
             if places is None or not await self._until_read(places[-1], PUBLISH_SECONDS):
                 return None
             # Not the newest place known: what stands behind our own record may be newer than the heir.
-            return since._replace(born=places[-1]) if watch.is_untouched else None
+            return capture._replace(born=places[-1]) if watch.is_untouched else None
 
     async def _purge(self, drafts: Sequence[Draft]) -> None:
         await self._until_published(drafts)

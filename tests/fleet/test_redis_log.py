@@ -561,6 +561,25 @@ class TestSuperseding:
 
         assert capture is None or one.judge(entry(born=capture.born)) is DEAD
 
+    async def test_an_heir_is_alive_though_older_purges_of_ours_wait(self, pair):
+        one, _ = pair
+        one.log.purge_soon([B])
+        await one.sync()
+        since = one.log.capture()
+        one.clock.advance(0.01)
+        one.log.purge_soon([B])  # paced: not published before another tenth of a second
+        one.clock.advance(0.01)
+        pending = await superseding(one, A, since=since)
+        await one.sync()
+        capture = await pending
+        content = entry(born=capture.born)
+        newer = one.log.judge(content, began_at=capture.began_at)
+        one.clock.advance(0.01)
+        one.log.purge_soon([A])
+
+        assert newer is ALIVE
+        assert one.log.judge(content, began_at=capture.began_at) is DEAD
+
     async def test_a_log_that_was_read_anew_meanwhile_has_no_heir(self, server, pair):
         one, _ = pair
         pending = await superseding(one, A)
