@@ -134,6 +134,8 @@ class Fetcher:
         joined = joint(lookup.part, response.head) if lookup.part is not None else None
         if lookup.completes and status in (206, 416):
             return await self._completed(flight, lookup, response, joined)
+        if joined is None:  # from here on it is a response of its own, which streams like any other
+            lookup.part = None
         planned = self.plan(lookup, response, joined)
         if isinstance(planned, Reason):
             return self._uncacheable(flight, lookup, response, planned)

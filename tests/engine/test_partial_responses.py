@@ -124,6 +124,15 @@ async def test_a_changed_representation_comes_whole() -> None:
     assert len(engine.origin.requests) == 2
 
 
+async def test_a_changed_representation_that_is_too_large_streams_whole() -> None:
+    engine = Engine(max_entry_bytes=7)
+    changed = reply(b"max-age=100", (b"ETag", b'"b"'), pieces=(b"01234", b"56789"), length=None)
+    engine.origin.will(part(0, 4), changed)
+    await ask(engine, ranged(b"bytes=0-4"))
+    assert await ask(engine) == (200, BODY)
+    assert len(engine.origin.requests) == 2
+
+
 async def test_a_rest_that_has_no_room_is_asked_for_with_the_whole() -> None:
     engine = Engine(spool=7)
     engine.origin.will(part(0, 6), part(7, 9, body=b"7" * 8), whole())
