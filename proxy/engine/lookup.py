@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from proxy.config.policy import RoutePolicy
-from proxy.model import Forward, Outcome, Reason, Request, StoredResponse, VaryRecord
+from proxy.model import Forward, Outcome, Reason, Request, StoredResponse, Validity, VaryRecord
 from proxy.policy.bypass import authorization_is_covered, cookies_are_covered
 from proxy.policy.cache_key import CacheKey
 from proxy.policy.directives import RequestDirectives
@@ -63,6 +64,19 @@ class Lookup:
         """A part that newer bytes may be joined to."""
         self.part = stored
         self.forward = Forward.PARTIAL
+
+    def forget_dead(self, judge: Callable[[StoredResponse], Validity]) -> None:
+        """What was purged since it was offered is neither validated nor completed (invalidation R10)."""
+        if self.base is not None and judge(self.base) is Validity.DEAD:
+            self.base = None
+            self.forward = self._forward_of_miss
+        if self.part is not None and judge(self.part) is Validity.DEAD:
+            self.part = None
+            self.forward = self._forward_of_miss
+
+    @property
+    def _forward_of_miss(self) -> Forward:
+        return Forward.URI_MISS if self.record is None else Forward.VARY_MISS
 
     @property
     def asks_range(self) -> bool:

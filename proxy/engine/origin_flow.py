@@ -146,6 +146,8 @@ class OriginFlow:
         return ours == variant_key(primary, ending.vary, ending.asked, secret=self._secret)
 
     async def _lead(self, lookup: Lookup, *, is_shared: bool = False) -> Answer:
+        lookup.forget_dead(self._log.judge)  # it may have waited, for L2 or for another's fetch
+        is_shared = is_shared and not lookup.asks_range
         key = lookup.flight_key()
 
         async def fetch(flight: Flight) -> Ending:

@@ -68,6 +68,7 @@ class Passing:
 
     async def forward(self, lookup: Lookup) -> Answer:
         """The origin's answer to a HEAD, or to a Range of a form that we do not cut: asked as they are."""
+        lookup.forget_dead(self._log.judge)
         reason = Reason.RANGE if lookup.request.method == "GET" else Reason.METHOD
         why = Bypass(lookup.forward, reason)
         return await self.answer(

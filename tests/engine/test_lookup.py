@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.model import FieldLine, Forward
+from proxy.model import FieldLine, Forward, Validity, VaryRecord
 from tests.support.engine_fakes import Engine
 from tests.support.responses import NOW, entry
 from tests.support.routing import get
@@ -54,3 +54,20 @@ def test_the_newer_of_two_responses_is_validated() -> None:
     lookup.offer_base(newer, Forward.STALE)
     lookup.offer_base(older, Forward.STALE)
     assert (lookup.base, lookup.forward) == (newer, Forward.STALE)
+
+
+@pytest.mark.parametrize(
+    ("record", "forward"), [(None, Forward.URI_MISS), (VaryRecord((b"a",), (), 0.0), Forward.VARY_MISS)]
+)
+def test_what_was_purged_is_neither_validated_nor_completed(
+    record: VaryRecord | None, forward: Forward
+) -> None:
+    lookup = Engine().lookup(get())
+    if record is not None:
+        lookup.narrow(record, b"variant")
+    lookup.offer_base(entry(), Forward.STALE)
+    lookup.offer_part(entry())
+    lookup.forget_dead(lambda _: Validity.STALE)
+    assert (lookup.base, lookup.part, lookup.forward) == (entry(), entry(), Forward.PARTIAL)
+    lookup.forget_dead(lambda _: Validity.DEAD)
+    assert (lookup.base, lookup.part, lookup.forward) == (None, None, forward)

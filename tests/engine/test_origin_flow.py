@@ -13,6 +13,7 @@ from tests.support.engine_fakes import REFUSED, Engine, FakeL2, detail_of, reply
 from tests.support.routing import get
 
 TIMED_OUT = OriginFailure(FailureKind.RESPONSE_TIMEOUT)
+ETAG = (b"ETag", b'"a"')
 WINDOW = b"max-age=100, stale-while-revalidate=50"
 
 
@@ -322,3 +323,53 @@ async def test_what_a_hard_purge_took_back_while_the_origin_failed_does_not_stan
         engine.log.purge()
         engine.origin.gate.set()
     assert asked.result().status == 502
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_what_is_purged_while_l2_is_asked_is_not_validated(method: str) -> None:
+    l2 = FakeL2()
+    engine = Engine(l2=l2)
+    engine.origin.will(reply(b"max-age=10", ETAG), reply(b"max-age=50", ETAG, length=4))
+    await engine.ask()
+    l2.entries.clear()
+    engine.step(10)
+    l2.on_look_up = engine.log.purge
+    await engine.serve(get(method=method))
+    l2.on_look_up = lambda: None
+    assert b"if-none-match" not in engine.origin.requests[1].fields
+    answer = engine.flow.try_hit(get())
+    assert (answer is None) == (method == "HEAD")
+
+
+async def test_a_part_that_is_purged_while_l2_is_asked_is_not_completed() -> None:
+    l2 = FakeL2()
+    engine = Engine(l2=l2)
+    span = (b"Content-Range", b"bytes 0-1/4")
+    engine.origin.will(reply(b"max-age=10", ETAG, span, status=206, pieces=(b"bo",)), reply())
+    await engine.ask(b"/", (b"Range", b"bytes=0-1"))
+    l2.entries.clear()
+    l2.on_look_up = engine.log.purge
+    answer = await engine.ask()
+    assert (answer.body, answer.cache_status.forward) == (b"body", Forward.URI_MISS)
+    assert b"range" not in engine.origin.requests[1].fields
+
+
+async def test_a_range_whose_base_was_purged_while_it_waited_is_not_shared() -> None:
+    engine = Engine()
+    part = reply(b"max-age=100", ETAG, (b"Content-Range", b"bytes 0-1/4"), status=206, pieces=(b"ne",))
+    varied = reply(b"max-age=100", (b"Vary", b"X"))
+    engine.origin.will(reply(b"max-age=10", ETAG), varied, part, reply(pieces=(b"new!",)))
+    await engine.ask()
+    engine.step(10)
+    engine.origin.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(engine.ask(b"/", (b"X", b"1")))
+        await engine.origin.asked(2)
+        ranged = group.create_task(engine.ask(b"/", (b"X", b"2"), (b"Range", b"bytes=0-1")))
+        plain = group.create_task(engine.ask(b"/", (b"X", b"2")))
+        await turns(3)
+        engine.log.purge()
+        engine.origin.gate.set()
+    assert engine.origin.requests[2].fields.first(b"range") == b"bytes=0-1"
+    assert b"if-none-match" not in engine.origin.requests[2].fields
+    assert (ranged.result().status, plain.result().status, plain.result().body) == (206, 200, b"new!")
