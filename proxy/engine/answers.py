@@ -8,6 +8,7 @@ from __future__ import annotations
 from proxy.engine.coalescing import Failed, Streaming
 from proxy.model import (
     Answer,
+    Body,
     CacheStatus,
     Forward,
     OriginFailure,
@@ -61,9 +62,7 @@ def from_stored(
     if 200 <= stored.status < 300 and has_failed_precondition(
         request, etag=stored.etag, last_modified=stored.last_modified
     ):
-        return _problem(
-            412, "The stored response is not the one that the request asks for.", status, now=now, route=route
-        )
+        return _failed_precondition(status, now=now, route=route)
     if is_hit_not_modified(request, stored):
         return _not_modified(answer)
     if b"range" in request.fields:
@@ -102,16 +101,29 @@ def _part(answer: Answer, portion: Slice | Portion, stored: StoredResponse) -> A
 
 
 def streaming(
-    request: Request, opening: Streaming, status: CacheStatus, outcome: Outcome, *, route: str
+    request: Request, opening: Streaming, status: CacheStatus, outcome: Outcome, *, now: float, route: str
 ) -> Answer:
-    """For the leader of a fetch: the origin's head, and the body as it comes in."""
+    """For the leader of a fetch: the origin's head, and the body as it comes in.
+
+    Where it abandons the body, the fill goes on without a reader.
+    """
     answer = _from_head(opening.head, outcome, status, route)
     answer.body, answer.length = opening.body, opening.body.length
-    if _is_known_to_client(request, opening.head):
-        # The fill goes on without a reader.
-        opening.body.abandon()
-        return _not_modified(answer)
-    return answer
+    return _as_conditions_say(request, opening.head, opening.body, answer, now=now)
+
+
+def not_stored(
+    request: Request,
+    response: OriginResponse,
+    status: CacheStatus,
+    outcome: Outcome,
+    *,
+    now: float,
+    route: str,
+) -> Answer:
+    """For the leader of a fetch that turned out to fill nothing: the origin's own response."""
+    answer = passed(response, status, outcome, route=route)
+    return _as_conditions_say(request, response.head, response.body, answer, now=now)
 
 
 def passed(response: OriginResponse, status: CacheStatus, outcome: Outcome, *, route: str) -> Answer:
@@ -131,11 +143,25 @@ def client_lines(head: ResponseHead) -> bytes:
     return for_clients(head.fields).encode()
 
 
-def _is_known_to_client(request: Request, head: ResponseHead) -> bool:
-    if not 200 <= head.status < 300:
-        return False
-    fields = head.fields
-    return is_not_modified(request, etag=fields.first(b"etag"), last_modified=fields.first(b"last-modified"))
+def _as_conditions_say(
+    request: Request, head: ResponseHead, body: Body, answer: Answer, *, now: float
+) -> Answer:
+    """The answer; 304 or 412 where the client's conditions, which a fetch leaves out, want that instead."""
+    if not 200 <= head.status < 300 or request.method != "GET":
+        return answer
+    etag, last_modified = head.fields.first(b"etag"), head.fields.first(b"last-modified")
+    if has_failed_precondition(request, etag=etag, last_modified=last_modified):
+        body.abandon()
+        return _failed_precondition(answer.cache_status, now=now, route=answer.route)
+    if is_not_modified(request, etag=etag, last_modified=last_modified):
+        body.abandon()
+        return _not_modified(answer)
+    return answer
+
+
+def _failed_precondition(status: CacheStatus | None, *, now: float, route: str) -> Answer:
+    detail = "The response is not the one that the request asks for."
+    return _problem(412, detail, status, now=now, route=route)
 
 
 def why_not_stored(forward: Forward, status: int, reason: Reason) -> CacheStatus:
@@ -185,6 +211,6 @@ def refused(status: int, detail: str, *, now: float, route: str, word: str, extr
     return answer
 
 
-def _problem(code: int, detail: str, status: CacheStatus, *, now: float, route: str) -> Answer:
+def _problem(code: int, detail: str, status: CacheStatus | None, *, now: float, route: str) -> Answer:
     lines, body = problem(code, detail, now=now)
     return Answer(code, b"", lines, body, Outcome.ERROR, status, length=len(body), route=route)

@@ -155,18 +155,18 @@ class OriginFlow:
 
         flight = self._flights.start(key, self._log.capture(), fetch, is_shared=is_shared)
         opening = await flight.opening()
+        request, route, now = lookup.request, lookup.match.route.name, self._clock()
         match opening:
             case Streaming():
                 status = self._status(lookup, opening.head.status, stored=True)
-                return answers.streaming(
-                    lookup.request, opening, status, lookup.miss_outcome, route=lookup.match.route.name
-                )
+                outcome = lookup.miss_outcome
+                return answers.streaming(request, opening, status, outcome, now=now, route=route)
             case Uncacheable(response=response, reason=reason):
                 if not lookup.asks_range:  # a part that is not stored says nothing of the whole
                     self._uncacheable.add(key, at=self._monotonic())
                 status = answers.why_not_stored(lookup.forward, response.head.status, reason)
                 outcome = Outcome.BYPASS if status.forward is Forward.BYPASS else lookup.miss_outcome
-                return answers.passed(response, status, outcome, route=lookup.match.route.name)
+                return answers.not_stored(request, response, status, outcome, now=now, route=route)
             case Unshared(stored=stored):
                 return self._fetched(lookup, Fetched(stored, None, is_kept=False, origin_status=304))
             case Fetched():

@@ -138,8 +138,8 @@ class Passing:
 
         flight = self._flights.start(lookup.flight_key(), self._log.capture(), keep, is_shared=False)
         opening = await flight.opening()
-        route = lookup.match.route.name
+        route, now = lookup.match.route.name, self._clock()
         if not isinstance(opening, Streaming):
-            return answers.failed(Failed(503), Forward.METHOD, now=self._clock(), route=route)
+            return answers.failed(Failed(503), Forward.METHOD, now=now, route=route)
         status = CacheStatus(forward=Forward.METHOD, forward_status=200, stored=True)
-        return answers.streaming(request, opening, status, Outcome.BYPASS, route=route)
+        return answers.streaming(request, opening, status, Outcome.BYPASS, now=now, route=route)

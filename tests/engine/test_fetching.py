@@ -8,7 +8,7 @@ import pytest
 
 from proxy.engine.coalescing import Fetched, Flight, Released, Streaming
 from proxy.engine.receiving import WHOLE_BYTES
-from proxy.model import BodyBroken, FailureKind, Forward, Outcome, ResponseHead
+from proxy.model import BodyBroken, FailureKind, FieldLine, Forward, Outcome, ResponseHead
 from tests.support.engine_fakes import BROKEN, REFUSED, Engine, Reply, body_of, reply
 from tests.support.routing import get
 
@@ -27,6 +27,33 @@ async def test_a_conditional_client_gets_304_while_a_large_body_fills_the_cache(
     assert (answer.status, answer.body, answer.length) == (304, b"", None)
     await engine.settle()
     assert (await engine.ask()).body == LARGE + b"x"
+
+
+@pytest.mark.parametrize("cache_control", [b"max-age=100", b"no-store"])
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ((b"If-None-Match", b'"1"'), 304),
+        ((b"If-None-Match", b'"2"'), 200),
+        ((b"If-Match", b'"1"'), 200),
+        ((b"If-Match", b'"2"'), 412),
+        ((b"If-Unmodified-Since", b"Thu, 01 Jan 1970 00:00:00 GMT"), 412),
+    ],
+)
+async def test_conditions_that_a_fetch_leaves_out_are_answered_stored_or_not(
+    cache_control: bytes, line: FieldLine, status: int
+) -> None:
+    engine = Engine()
+    modified = (b"Last-Modified", b"Thu, 01 Jan 1970 00:00:01 GMT")
+    engine.origin.will(reply(cache_control, ETAG, modified, pieces=(LARGE, b"x")))
+    answer = await engine.ask(b"/", line)
+    assert answer.status == status
+    if status == 200:
+        assert await body_of(answer) == LARGE + b"x"
+    else:
+        assert isinstance(answer.body, bytes)
+    await engine.settle()
+    assert len(engine.memory) == (1 if cache_control == b"max-age=100" else 0)
 
 
 async def test_a_conditional_client_gets_a_large_error_whole() -> None:

@@ -79,6 +79,14 @@ async def test_other_answers_to_a_post_only_purge(given: Reply, lines: tuple[Fie
     assert (len(engine.memory), len(engine.log.purged)) == (0, 1)
 
 
+async def test_the_conditions_of_a_post_are_the_origins() -> None:
+    engine = Engine()
+    engine.origin.will(posted((b"ETag", b'"2"')))
+    answer = await engine.serve(get(b"/a", (b"If-Match", b'"1"'), method="POST"))
+    await engine.settle()
+    assert (answer.status, engine.origin.requests[0].fields.first(b"if-match")) == (200, b'"1"')
+
+
 async def test_only_a_post_is_answered_with_content_for_get() -> None:
     engine = Engine()
     engine.origin.will(posted())
