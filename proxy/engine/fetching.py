@@ -155,7 +155,7 @@ class Fetcher:
             roll=self._dice(),
             profile=self._profile,
         )
-        length = response.body.length
+        length = response.body.length if joined is None else joined.total
         is_too_large = length is not None and length > self._receiver.max_body(lookup)
         return Reason.TOO_LARGE if is_too_large and isinstance(planned, StorePlan) else planned
 

@@ -27,6 +27,11 @@ class Joint(NamedTuple):
     size: int
     """How many bytes the newer body must have."""
 
+    @property
+    def total(self) -> int:
+        """How many bytes both have together."""
+        return len(self.before) + self.size + len(self.after)
+
     def body(self, newer: bytes) -> bytes:
         """All bytes, in their order."""
         return self.before + newer + self.after

@@ -133,6 +133,16 @@ async def test_a_changed_representation_that_is_too_large_streams_whole() -> Non
     assert len(engine.origin.requests) == 2
 
 
+async def test_parts_that_are_too_large_together_are_not_joined() -> None:
+    engine = Engine(max_entry_bytes=9)
+    engine.origin.will(part(0, 4), part(5, 9), part(5, 9), whole())
+    await ask(engine, ranged(b"bytes=0-4"))
+    answer = await engine.ask(b"/", ranged(b"bytes=5-9"))
+    assert (answer.status, await body_of(answer), detail_of(answer)) == (206, b"56789", "too-large")
+    assert await ask(engine) == (200, BODY)
+    assert (asked(engine, b"range")[2:], len(engine.memory)) == ([b"bytes=5-", None], 1)
+
+
 async def test_a_rest_that_has_no_room_is_asked_for_with_the_whole() -> None:
     engine = Engine(spool=7)
     engine.origin.will(part(0, 6), part(7, 9, body=b"7" * 8), whole())

@@ -167,6 +167,7 @@ def test_parts_that_touch_become_one(
 
     assert joined is not None
     assert (joined.head.status, joined.size, joined.body(received)) == (status, len(received), body)
+    assert joined.total == len(body)
 
 
 def test_the_larger_part_says_what_it_holds() -> None:
