@@ -26,7 +26,14 @@ from proxy.policy.preconditions import (
     is_not_modified,
     not_modified_lines,
 )
-from proxy.policy.ranges import Portion, Slice, partial_lines, select_range, unsatisfied_line
+from proxy.policy.ranges import (
+    Portion,
+    Slice,
+    partial_lines,
+    select_range,
+    unsatisfied_line,
+    unsatisfied_lines,
+)
 from proxy.policy.tags import for_clients
 
 _BYPASSES = frozenset({Reason.COOKIE, Reason.AUTHORIZATION})
@@ -94,6 +101,7 @@ def _part(answer: Answer, portion: Slice | Portion, stored: StoredResponse) -> A
         answer.body = stored.body[portion.start : portion.end]
     else:
         answer.status, answer.reason = 416, b"Range Not Satisfiable"
+        answer.lines = unsatisfied_lines(answer.lines)
         answer.extra = unsatisfied_line(length)
         answer.body = b""
     answer.length = len(answer.body)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from proxy.model import LETTER, FieldLine, Fields, Part, Request, ResponseHead, StoredResponse
 from proxy.policy.dates import http_date
 from proxy.policy.entity_tags import is_weak
-from proxy.policy.ranges import Slice, asked_range, select_range
+from proxy.policy.ranges import OF_ONE_MESSAGE, Slice, asked_range, select_range
 
 _CONTENT_RANGE = re.compile(rb"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.IGNORECASE)
 
@@ -107,8 +107,8 @@ def joint(stored: StoredResponse, head: ResponseHead) -> Joint | None:
     first, last = min(old.first, new.first), max(old.last, new.last)
     is_whole = (first, last) == (0, new.complete_length - 1)
     own = stored.fields()
-    kept = own.without(head.fields.names() | {b"content-range"})
-    fields = kept.plus(head.fields.without({b"content-range"}).lines)
+    kept = own.without(head.fields.names() | OF_ONE_MESSAGE)
+    fields = kept.plus(head.fields.without(OF_ONE_MESSAGE).lines)
     if is_whole:
         together = ResponseHead(200, fields, b"OK")
     else:

@@ -17,6 +17,10 @@ _BYTES = re.compile(rb"bytes=[ \t,]*([0-9]*)-([0-9]*)[ \t,]*", re.IGNORECASE)
 _MOST_DIGITS = 18
 
 
+OF_ONE_MESSAGE = frozenset({b"content-digest", b"content-md5", b"content-range"})
+"""Fields about the bytes of one message: not true of any other piece of the representation (RFC 9530 §2)."""
+
+
 class Slice(NamedTuple):
     """Bytes `start` up to, not including, `end` of the stored body (206)."""
 
@@ -56,9 +60,14 @@ def select_range(request: Request, stored: StoredResponse) -> Slice | Portion:
 
 def partial_lines(lines: bytes, part: Slice, length: int) -> bytes:
     """The field lines of a 206 for `part` of a representation of `length` bytes that has these lines."""
-    whole = Fields.decode(lines).without({b"content-range"})
+    whole = Fields.decode(lines).without(OF_ONE_MESSAGE)
     text = b"bytes %d-%d/%d" % (part.offset + part.start, part.offset + part.end - 1, length)
     return whole.plus([(b"Content-Range", text)]).encode()
+
+
+def unsatisfied_lines(lines: bytes) -> bytes:
+    """The field lines of a 416 for a representation with these: nothing of a body, which it has not."""
+    return Fields.decode(lines).without(OF_ONE_MESSAGE | {b"content-encoding"}).encode()
 
 
 def unsatisfied_line(length: int) -> bytes:

@@ -62,6 +62,11 @@ def test_a_part_says_which_it_is() -> None:
     assert answer.reason == b"Partial Content"
 
 
+def test_a_range_behind_the_end_has_no_coding() -> None:
+    stored = entry(lines=b"Content-Encoding: gzip\r\nA: 1\r\n")
+    assert answer_to((b"Range", b"bytes=9-"), stored=stored).lines == b"A: 1\r\n"
+
+
 def test_a_condition_that_fails_is_412_for_a_success_only() -> None:
     line = (b"If-Match", b'"2"')
     answer = answer_to(line)

@@ -188,6 +188,16 @@ def test_newer_fields_go_before_stored_ones_and_others_stay() -> None:  # partia
     assert b"content-range" not in fields
 
 
+@pytest.mark.parametrize("name", [b"Content-Digest", b"Content-MD5"])
+def test_what_is_said_of_one_part_is_not_said_of_both(name: bytes) -> None:
+    joined = joint(
+        stored_part(0, b"01234", 10, ETAG, (name, b"1")), newer(b"bytes 5-9/10", ETAG, (name, b"2"))
+    )
+
+    assert joined is not None
+    assert name.lower() not in joined.head.fields
+
+
 APART: list[tuple[str, StoredResponse, ResponseHead]] = [
     ("a gap", stored_part(0, b"0123"), newer(b"bytes 5-9/10")),
     ("another gap", stored_part(6, b"6789"), newer(b"bytes 0-4/10")),

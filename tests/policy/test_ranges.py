@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model import Fields, Part, Request
-from proxy.policy.ranges import Portion, Slice, partial_lines, select_range, unsatisfied_line
+from proxy.policy.ranges import (
+    Portion,
+    Slice,
+    partial_lines,
+    select_range,
+    unsatisfied_line,
+    unsatisfied_lines,
+)
 from tests.support.responses import date, entry
 from tests.support.routing import get
 
@@ -111,12 +118,15 @@ def test_if_range(values: list[bytes], changes: dict[str, Any], holds: bool) -> 
 
 
 def test_head_of_a_part() -> None:
-    lines = b"Date: d\r\nETag: e\r\nContent-Range: x\r\n"
+    lines = b"Date: d\r\nETag: e\r\nContent-Range: x\r\nContent-MD5: y\r\nContent-Digest: z\r\n"
 
     assert partial_lines(lines, Slice(2, 5), 10) == b"Date: d\r\nETag: e\r\nContent-Range: bytes 2-4/10\r\n"
 
 
 def test_head_of_no_part() -> None:
+    lines = b"ETag: e\r\nContent-Encoding: gzip\r\nContent-Digest: z\r\n"
+
+    assert unsatisfied_lines(lines) == b"ETag: e\r\n"
     assert Fields.decode(unsatisfied_line(10)) == Fields([(b"Content-Range", b"bytes */10")])
 
 
