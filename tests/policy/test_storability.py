@@ -115,12 +115,15 @@ def test_only_a_proven_end_makes_a_body_complete(
 
 
 RANGED = get(b"/", (b"Range", b"bytes=0-4"))
+RESUMED = get(b"/", (b"Range", b"bytes=0-4"), (b"If-Range", b'"a"'))
 CONTENT_RANGE = (b"Content-Range", b"bytes 0-4/10")
 PARTS: list[tuple[ResponseHead, Request, str, Reason | None]] = [
     (head(FRESH, CONTENT_RANGE, (b"ETag", b'"a"'), status=206), RANGED, "safe", None),
     (head(FRESH, CONTENT_RANGE, (b"Last-Modified", date(-60)), status=206), RANGED, "safe", None),
     (head(FRESH, CONTENT_RANGE, (b"ETag", b'W/"a"'), status=206), RANGED, "safe", Reason.INCOMPLETE),
     (head(FRESH, CONTENT_RANGE, status=206), RANGED, "safe", Reason.INCOMPLETE),
+    (head(FRESH, CONTENT_RANGE, (b"ETag", b'"a"'), status=206), RESUMED, "safe", Reason.INCOMPLETE),
+    (head(FRESH, (b"ETag", b'"a"')), RESUMED, "safe", None),
     (head(FRESH, CONTENT_RANGE, status=206), RANGED, "rfc9111", None),
     (head(FRESH, CONTENT_RANGE, (b"ETag", b'"a"'), status=206), get(), "rfc9111", Reason.INCOMPLETE),
     (head(FRESH, (b"ETag", b'"a"'), status=206), RANGED, "rfc9111", Reason.INCOMPLETE),
