@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.engine.refreshing import replace_request
-from proxy.model import Forward, ResponseHead, VaryRecord
+from proxy.model import Forward, Outcome, ResponseHead, VaryRecord
 from tests.support.engine_fakes import REFUSED, Engine, Reply, reply
 from tests.support.responses import NOW, entry
 from tests.support.routing import get
@@ -49,7 +49,19 @@ async def test_a_refresh_asks_conditionally_and_for_no_client() -> None:
     engine.refresher.refresh(engine.lookup(get(on_interim=on_interim)), STALE)
     await engine.settle()
     (asked,) = engine.origin.requests
+    assert asked.method == "GET"
     assert (asked.on_interim, asked.fields.first(b"if-none-match")) == (None, b'"1"')
+
+
+async def test_a_head_lets_what_is_stored_be_refreshed() -> None:
+    engine = Engine(stale_while_revalidate="50s")
+    engine.origin.will(reply(b"max-age=10"), reply(pieces=(b"new",)))
+    await engine.ask()
+    engine.step(10)
+    assert (await engine.serve(get(method="HEAD"))).outcome is Outcome.UPDATING
+    await engine.settle()
+    assert (await engine.ask()).body == b"new"
+    assert [request.method for request in engine.origin.requests] == ["GET", "GET"]
 
 
 async def test_one_key_is_refreshed_once_at_a_time() -> None:
