@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from proxy.model import Request, ResponseHead
 from proxy.policy.invalidation import Selector, SelectorKind
@@ -12,6 +12,8 @@ from proxy.policy.tags import invalidated_groups
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
 """RFC 9110 §9.2.1, and QUERY, which is safe by its definition."""
+
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def invalidated_by(request: Request, head: ResponseHead, routes: Routes) -> tuple[Selector, ...]:
@@ -52,10 +54,15 @@ def _target_on_same_host(own: str, reference: str) -> bytes | None:
         there, here = urlsplit(urljoin(own, reference)), urlsplit(own)
     except ValueError:
         return None
-    if there.netloc.lower() != here.netloc:
+    if _without_default_port(there) != here.netloc:
         return None
     query = f"?{there.query}" if there.query else ""
     return f"{there.path or '/'}{query}".encode("latin-1")
+
+
+def _without_default_port(url: SplitResult) -> str:
+    """Its authority in the form that a request's host has."""
+    return url.netloc.lower().removesuffix(_DEFAULT_PORTS.get(url.scheme, ""))
 
 
 def _absolute(request: Request, target: bytes) -> str:
