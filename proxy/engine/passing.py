@@ -67,13 +67,15 @@ class Passing:
         self._routes = routes
 
     async def forward(self, lookup: Lookup) -> Answer:
-        """The origin's answer to a HEAD, or to a Range of a form that we do not cut: asked as they are."""
+        """The origin's answer to a HEAD, or to a Range of a form that we do not cut: asked as they are.
+
+        But for the target: what the key does not hold must not speak in what a HEAD renews.
+        """
         lookup.forget_dead(self._log.judge)
         reason = Reason.RANGE if lookup.request.method == "GET" else Reason.METHOD
         why = Bypass(lookup.forward, reason)
-        return await self.answer(
-            lookup.request, lookup.match, why, outcome=lookup.miss_outcome, lookup=lookup
-        )
+        request = replace(lookup.request, target=lookup.key.forward_target)
+        return await self.answer(request, lookup.match, why, outcome=lookup.miss_outcome, lookup=lookup)
 
     async def answer(
         self,
@@ -125,6 +127,8 @@ class Passing:
         if bypass(read, match) is not None:
             return None
         key = make_key(read, match.route, secret=self._secret)
+        if key.forward_target != request.target:  # the origin saw more than it would see of a GET
+            return None
         return Lookup(read, match, request_directives(read.fields), key, forward=Forward.METHOD)
 
     async def _keep(

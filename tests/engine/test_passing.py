@@ -191,3 +191,20 @@ async def test_a_purge_during_a_head_keeps_it_from_renewing() -> None:
     await asking
     assert engine.flow.try_hit(get(b"/a")) is None
     assert engine.metrics.not_stored.values[("all", "invalidated")] == 1
+
+
+async def test_what_the_key_leaves_out_does_not_renew_what_is_stored() -> None:
+    query = {"include": ["a"], "forward": "keyed"}
+    engine = Engine(key={"query": query})
+    await engine.serve(get(b"/a?a=1&b=2", method="HEAD"))
+    await engine.ask(b"/a?a=1&b=2", (b"Range", b"bytes=0-0, 2-3"))
+    assert [request.target for request in engine.origin.requests] == [b"/a?a=1", b"/a?a=1"]
+
+
+async def test_a_post_whose_target_says_more_than_the_key_is_no_answer_to_a_get() -> None:
+    engine = Engine(key={"query": {"include": ["a"], "forward": "keyed"}})
+    engine.origin.will(posted((b"Content-Location", b"/a?a=1&b=2")), posted((b"Content-Location", b"/a?a=1")))
+    for target, entries in ((b"/a?a=1&b=2", 0), (b"/a?a=1", 1)):
+        await body_of(await engine.serve(get(target, method="POST")))
+        await engine.settle()
+        assert len(engine.memory) == entries
