@@ -10,6 +10,7 @@ from proxy.model import (
     Answer,
     Body,
     CacheStatus,
+    Fields,
     Forward,
     OriginFailure,
     OriginResponse,
@@ -54,7 +55,10 @@ def from_stored(
 
     `lines` stand in for the stored ones where the client gets the origin's own head.
     """
+    age = _age(stored, status, now)
     given = stored.lines if lines is None else lines
+    if lines is not None and age is not None:  # the origin's own would be a second one
+        given = Fields.decode(lines).without({b"age"}).encode()
     answer = Answer(
         stored.status,
         stored.reason,
@@ -63,7 +67,7 @@ def from_stored(
         outcome,
         status,
         length=len(stored.body),
-        age=_age(stored, status, now),
+        age=age,
         route=route,
     )
     if 200 <= stored.status < 300 and has_failed_precondition(

@@ -20,6 +20,16 @@ def not_stored(engine: Engine) -> dict[tuple[str, ...], int]:
     return dict(engine.metrics.not_stored.values)
 
 
+@pytest.mark.parametrize(("stated", "age", "count"), [(b"7", 7, 0), (b"0", None, 1)])
+async def test_an_answer_from_a_cache_behind_us_has_one_age(
+    stated: bytes, age: int | None, count: int
+) -> None:
+    engine = Engine()
+    engine.origin.will(reply(b"max-age=100", (b"Age", stated)))
+    answer = await engine.ask()
+    assert (answer.age, answer.lines.count(b"Age: ")) == (age, count)
+
+
 async def test_a_conditional_client_gets_304_while_a_large_body_fills_the_cache() -> None:
     engine = Engine()
     engine.origin.will(reply(b"max-age=100", ETAG, pieces=(LARGE, b"x")))
