@@ -62,6 +62,8 @@ class ResponseDirectives:
     """0 where the argument is malformed: stale (RFC 9111 §4.2.1)."""
     s_maxage: int | None = None
     """As `max_age`."""
+    has_malformed_s_maxage: bool = False
+    """It then allows nothing, above all not to share what answers an Authorization."""
     stale_while_revalidate: int | None = None
     """None where the argument is malformed."""
     stale_if_error: int | None = None
@@ -166,6 +168,7 @@ def _stated(directives: Directives, *, is_targeted: bool) -> ResponseDirectives:
         immutable=directives.has(b"immutable"),
         max_age=directives.seconds(b"max-age", invalid=0),
         s_maxage=directives.seconds(b"s-maxage", invalid=0),
+        has_malformed_s_maxage=directives.seconds(b"s-maxage", invalid=-1) == -1,
         stale_while_revalidate=directives.seconds(b"stale-while-revalidate", invalid=None),
         stale_if_error=directives.seconds(b"stale-if-error", invalid=None),
     )

@@ -73,7 +73,8 @@ def refusal(
 
 def is_shared_despite_authorization(directives: ResponseDirectives) -> bool:
     """May the response be used for others than the one whose Authorization it answers (RFC 9111 §3.5)?"""
-    return directives.public or directives.must_revalidate or directives.s_maxage is not None
+    is_for_shared_caches = directives.s_maxage is not None and not directives.has_malformed_s_maxage
+    return directives.public or directives.must_revalidate or is_for_shared_caches
 
 
 def _by_request(request: Request, directives: ResponseDirectives, policy: RoutePolicy) -> Reason | None:

@@ -57,6 +57,7 @@ REFUSED: list[tuple[ResponseHead, Request, dict[str, Any], Reason]] = [
     (head(FRESH), get(method="POST"), {}, Reason.METHOD),
     (head(FRESH), NO_STORE, {}, Reason.REQUEST_NO_STORE),
     (head(FRESH), WITH_AUTHORIZATION, {}, Reason.AUTHORIZATION),  # other-authorization
+    (cache_control(b"max-age=1, s-maxage=1.5"), WITH_AUTHORIZATION, {}, Reason.AUTHORIZATION),
     (cache_control(b"max-age=1, proxy-revalidate"), WITH_AUTHORIZATION, {}, Reason.AUTHORIZATION),
     (head(FRESH), WITH_AUTHORIZATION, {"identity": {"header": "X-User"}}, Reason.AUTHORIZATION),
     *(

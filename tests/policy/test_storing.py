@@ -98,6 +98,7 @@ RULES = [
     (b"max-age=60, public", Rule.AUTHORIZATION_SHARED),
     (b"max-age=60, must-revalidate", Rule.MUST_REVALIDATE | Rule.AUTHORIZATION_SHARED),
     (b"max-age=60, proxy-revalidate", Rule.MUST_REVALIDATE),
+    (b"max-age=60, s-maxage=1.5", Rule.SHARED_MAX_AGE),
     (b"s-maxage=60", Rule.SHARED_MAX_AGE | Rule.AUTHORIZATION_SHARED),
     (b"max-age=60, no-cache", Rule.NO_CACHE),
     (b'max-age=60, no-cache="a"', Rule.NONE),
