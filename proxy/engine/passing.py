@@ -5,6 +5,7 @@ The answer to a POST may also be what a GET of the same target would get: then i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -33,6 +34,9 @@ from proxy.policy.cache_key import make_key
 from proxy.policy.directives import request_directives
 from proxy.policy.routes import RouteMatch, Routes
 from proxy.policy.storing import StorePlan, stored
+
+HELD_SECONDS = 0.1
+"""How long the answer to a POST may wait for its place in the log: a round trip and a poll take less."""
 
 
 class _Heir(NamedTuple):
@@ -138,6 +142,8 @@ class Passing:
         lookup, planned = heir
 
         async def keep(flight: Flight) -> Ending:
+            # Who gets the answer and asks by GET at once finds it stored, also where the log is remote.
+            await asyncio.wait({born}, timeout=HELD_SECONDS)
             return await self._fetcher.keep_posted(flight, lookup, response, planned, born)
 
         flight = self._flights.start(lookup.flight_key(), self._log.capture(), keep, is_shared=False)

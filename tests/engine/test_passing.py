@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from proxy.engine import passing
 from proxy.engine.coalescing import Ending
-from proxy.model import Answer, BodyBroken, FieldLine, Forward, Outcome, Validity
+from proxy.model import Answer, BodyBroken, Capture, FieldLine, Forward, Outcome, Validity
 from proxy.observe.tasks import spawn
-from tests.support.engine_fakes import BROKEN, REFUSED, Engine, Reply, body_of, detail_of, reply
+from tests.support.engine_fakes import BROKEN, REFUSED, Engine, Reply, body_of, detail_of, reply, turns
 from tests.support.responses import date
 from tests.support.routing import get
 
@@ -77,6 +79,43 @@ async def test_other_answers_to_a_post_only_purge(given: Reply, lines: tuple[Fie
     engine.origin.will(given)
     await post(engine, *lines)
     assert (len(engine.memory), len(engine.log.purged)) == (0, 1)
+
+
+def held_log(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """The log says where the answer to a POST is born once the event is set."""
+    is_placed = asyncio.Event()
+
+    async def place() -> Capture:
+        await is_placed.wait()
+        return engine.log.capture()
+
+    monkeypatch.setattr(engine.log, "supersede", lambda *_, **__: place())
+    return is_placed
+
+
+async def test_the_answer_to_a_post_comes_when_a_get_finds_it_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine()
+    engine.origin.will(posted())
+    is_placed = held_log(engine, monkeypatch)
+    asking = spawn("post", engine.serve(get(b"/a", method="POST")))
+    await engine.origin.asked(1)
+    await turns(20)
+    assert not asking.done()
+    is_placed.set()
+    assert await body_of(await asking) == b"new"
+    assert engine.flow.try_hit(get(b"/a")) is not None
+
+
+async def test_a_log_that_is_slow_does_not_hold_the_answer_to_a_post(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine()
+    engine.origin.will(posted())
+    is_placed = held_log(engine, monkeypatch)
+    monkeypatch.setattr(passing, "HELD_SECONDS", 0.0)
+    assert await body_of(await engine.serve(get(b"/a", method="POST"))) == b"new"
+    assert engine.flow.try_hit(get(b"/a")) is None
+    is_placed.set()
+    await engine.settle()
+    assert engine.flow.try_hit(get(b"/a")) is not None
 
 
 async def test_the_conditions_of_a_post_are_the_origins() -> None:
