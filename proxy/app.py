@@ -31,16 +31,8 @@ from proxy.config.loading import Loaded
 from proxy.config.reloading import FixedConfiguration, Reloader
 from proxy.config.schema import Address, Config
 from proxy.end_signals import EndSignals
-from proxy.engine.coalescing import Flights
-from proxy.engine.fetching import Fetcher
-from proxy.engine.keeping import Keeper
-from proxy.engine.marks import Marks
-from proxy.engine.origin_flow import OriginFlow
-from proxy.engine.passing import Passing
-from proxy.engine.receiving import Receiver
-from proxy.engine.refreshing import Refresher
-from proxy.engine.request_flow import RequestFlow
-from proxy.engine.spool import SpoolBudget
+from proxy.engine.assembly import assemble
+from proxy.fleet.leases import Leases
 from proxy.fleet.local_log import LocalLog
 from proxy.fleet.log_server import RedisLogServer
 from proxy.fleet.redis_log import RedisLog
@@ -53,7 +45,7 @@ from proxy.observe.loop_lag import LoopLag
 from proxy.observe.metrics import Metrics
 from proxy.observe.recorder import Recorder
 from proxy.observe.tasks import spawn
-from proxy.policy.cache_key import derive_secret, keyed_target
+from proxy.policy.cache_key import keyed_target
 from proxy.policy.routes import Routes
 from proxy.policy.selected import Keyed
 from proxy.store.embedded import EmbeddedServer
@@ -68,9 +60,6 @@ READY_SECONDS = 1.0
 SWEEP_SECONDS = 1.0
 SWEEP_ENTRIES = 1000
 """Expired entries that nobody asks for leave at this pace at least."""
-UNCACHEABLE_SECONDS = 10.0
-FAILING_SECONDS = 1.0
-MOST_MARKS = 10_000
 LOG_TIMEOUT_SECONDS = 1.0
 """A read of the log holds up no request, so it may take longer than a look-up in L2."""
 EXIT_FAULTY = 2
@@ -153,6 +142,7 @@ class Process:
         l2 = self._config.l2
         url = l2.url
         self._shared: RedisStore | None = None
+        self._leases: Leases | None = None
         self.log: LocalLog | RedisLog
         if url == "off":
             self.log = LocalLog(keyed=self._keyed(), nonce=_random_bits(), metrics=self.metrics)
@@ -167,6 +157,11 @@ class Process:
             connect(url, timeout=l2.timeout), namespace=l2.namespace, timeout=l2.timeout, metrics=self.metrics
         )
         self.metrics.gauges.update(self._shared.gauges())
+        if not is_private:
+            self._leases = Leases(
+                self._shared.link, namespace=l2.namespace, token=lambda: secrets.token_bytes(8)
+            )
+            self.metrics.gauges.update(self._leases.gauges())
         self._log_client = connect(url, timeout=LOG_TIMEOUT_SECONDS)
         server = RedisLogServer(
             self._log_client,
@@ -185,64 +180,17 @@ class Process:
         )
 
     def _build_engine(self) -> None:
-        config = self._config
-        tiers = TieredStore(self.memory, self._shared, on_error=config.l2.on_error)
-        secret = derive_secret(config.secret or config.l2.namespace)
-        budget = SpoolBudget(spool_byte_budget(config.limits.spool, memory_limit_bytes()))
-        flights = Flights()
-        receiver = Receiver(budget=budget, max_entry_bytes=config.l1.max_entry_bytes, metrics=self.metrics)
-        fetcher = Fetcher(
+        tiers = TieredStore(self.memory, self._shared, on_error=self._config.l2.on_error)
+        self.flow = assemble(
+            self._config,
             origin=self._origin,
-            keeper=Keeper(tiers, secret=secret, clock=time.time),
-            log=self.log,
-            metrics=self.metrics,
-            receiver=receiver,
-            profile=config.profile,
-            clock=time.time,
-            dice=random.random,
-        )
-        refresher = Refresher(
-            flights=flights,
-            fetcher=fetcher,
-            log=self.log,
-            metrics=self.metrics,
-            failing=Marks(seconds=FAILING_SECONDS, limit=MOST_MARKS),
-            at_once=max(1, config.origin.max_in_flight // 2),
-            monotonic=time.monotonic,
-        )
-        origin_flow = OriginFlow(
-            shared=tiers,
-            log=self.log,
-            fetcher=fetcher,
-            flights=flights,
-            refresher=refresher,
-            uncacheable=Marks(seconds=UNCACHEABLE_SECONDS, limit=MOST_MARKS),
-            secret=secret,
-            clock=time.time,
-            monotonic=time.monotonic,
-            dice=random.random,
-        )
-        self.flow = RequestFlow(
-            config,
             tiers=tiers,
             shared=tiers,
             log=self.log,
-            origin_flow=origin_flow,
-            passing=Passing(
-                origin=self._origin,
-                log=self.log,
-                fetcher=fetcher,
-                flights=flights,
-                secret=secret,
-                clock=time.time,
-            ),
-            refresher=refresher,
-            secret=secret,
-            clock=time.time,
-            dice=random.random,
+            leases=self._leases,
+            metrics=self.metrics,
+            spool_bytes=spool_byte_budget(self._config.limits.spool, memory_limit_bytes()),
         )
-        self.metrics.gauges["flights"] = lambda: {(): len(flights)}
-        self.metrics.gauges["spool_bytes"] = lambda: {(): budget.held_bytes}
 
     def _build_ports(self) -> None:
         self._reloader = self._reloader_of_source()
@@ -345,7 +293,7 @@ class Process:
     async def _stop(self) -> None:
         for task in getattr(self, "_background", []):
             task.cancel()
-        for part in ("_listener", "_origin", "log", "_shared", "_ops", "_admin"):
+        for part in ("_listener", "_origin", "log", "_leases", "_shared", "_ops", "_admin"):
             await _close(getattr(self, part, None))
         if self._log_client is not None:
             await self._log_client.aclose()
@@ -362,7 +310,7 @@ async def _close(part: object) -> None:
             await part.finish(0)
         case OriginClient():
             await part.aclose(0)
-        case RedisStore() | LocalLog() | RedisLog():
+        case RedisStore() | LocalLog() | RedisLog() | Leases():
             await part.aclose()
         case Port():
             await part.close()

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from proxy.config.faults import Finding
 from proxy.config.policies import Placed, caching
-from proxy.config.policy import Coalesce
 from proxy.config.schema import Config
 from proxy.config.tiers import DEFAULT_NAMESPACE
 
@@ -51,15 +50,14 @@ def overruled_origin(config: Config) -> Iterator[Finding]:
             yield Finding(message, (placed.at("respect_origin"),))
 
 
-def reserved_features(config: Config) -> Iterator[Finding]:
-    """Accepted, so that a file need not change with the version that brings them."""
+def fleet_without_shared_redis(config: Config) -> Iterator[Finding]:
+    """Replicas that share nothing cannot wait for each other."""
+    if config.l2.url not in _PRIVATE_REDIS:
+        return
     for placed in caching(config):
         if placed.policy.coalesce.scope == "fleet":
-            message = "fleet: works as process in this version"
+            message = f"fleet: works as process, as l2.url is {config.l2.url}"
             yield Finding(message, ((*placed.at("coalesce"), "scope"),))
-        if placed.policy.coalesce.wait != Coalesce().wait:
-            message = f"{placed.policy.coalesce.wait:g}s: has no effect in this version"
-            yield Finding(message, ((*placed.at("coalesce"), "wait"),))
 
 
 def shared_redis(config: Config) -> Iterator[Finding]:
@@ -105,7 +103,7 @@ CAUTIONS = (
     ignored_cookies,
     overrides,
     overruled_origin,
-    reserved_features,
+    fleet_without_shared_redis,
     shared_redis,
     short_secrets,
     broad_purge_networks,

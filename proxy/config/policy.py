@@ -57,10 +57,10 @@ class Coalesce(Section):
 
     scope: Scope = "auto"
     """Who shares one fetch: `auto` (fleet where L2 is shared, else process), `fleet`, `process`, or `off`.
-    Default: auto. In this version `auto` and `fleet` work as `process`."""
+    Default: auto. L2 is shared where `l2.url` is neither `off` nor `embedded`; else `fleet` is `process`."""
     wait: Duration = 2.0
-    """How long to wait for another replica's fetch before fetching too. Default: 2s. Has no effect in this
-    version: within a process the fetch's own timeouts bound the wait."""
+    """How long to wait for another replica's fetch before fetching too. Default: 2s. Below a second nobody
+    takes over from a replica that died. Within a process the fetch's own timeouts bound the wait."""
 
     @model_validator(mode="before")
     @classmethod

@@ -71,6 +71,17 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What another replica fetched meanwhile, as L2 has it."""
+
+    stored: StoredResponse
+    vary: tuple[bytes, ...]
+    """Request fields in which whoever shares it must agree with the one who looked (RFC 9111 §4.1)."""
+    asked: Fields
+    """The fields of the request that looked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
     """Nothing to share: each asks for itself."""
 
@@ -85,8 +96,10 @@ class Failed:
     failure: OriginFailure | None = None
 
 
-Ending = Fetched | Released | Failed
-Opening = Streaming | Uncacheable | Unshared | Ending
+Ending = Fetched | Found | Released | Failed
+Asked = Streaming | Uncacheable | Unshared | Fetched | Released | Failed
+"""What asking the origin leads to first."""
+Opening = Asked | Found
 
 
 class Flight:

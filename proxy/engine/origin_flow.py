@@ -1,7 +1,8 @@
 """A miss: who asks the origin, who waits for it, and what each gets of the outcome.
 
-One fetch per key in this process (coalescing.py); what it stores is fetching.py's; here it is decided for
-each request whether it may have another's answer, and what stands in when the origin fails.
+One fetch per key in this process (coalescing.py) and across replicas (fleet_fetching.py); what it stores is
+fetching.py's; here it is decided for each request whether it may have another's answer, and what stands in
+when the origin fails.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from typing import assert_never
 
 from proxy.engine import answers
 from proxy.engine.coalescing import (
+    Asked,
     Ending,
     Failed,
     Fetched,
     Flight,
     Flights,
+    Found,
     Released,
     Streaming,
     Uncacheable,
     Unshared,
 )
 from proxy.engine.fetching import Fetcher
+from proxy.engine.fleet_fetching import FleetFetcher
 from proxy.engine.lookup import Lookup
 from proxy.engine.marks import Marks
 from proxy.engine.protocols import Log, SharedTier
@@ -46,6 +50,7 @@ class OriginFlow:
         shared: SharedTier,
         log: Log,
         fetcher: Fetcher,
+        fleet_fetcher: FleetFetcher,
         flights: Flights,
         refresher: Refresher,
         uncacheable: Marks,
@@ -57,6 +62,7 @@ class OriginFlow:
         self._shared = shared
         self._log = log
         self._fetcher = fetcher
+        self._fleet_fetcher = fleet_fetcher
         self._flights = flights
         self._refresher = refresher
         self._uncacheable = uncacheable
@@ -112,14 +118,10 @@ class OriginFlow:
         """What a follower gets of another's fetch; None: it must ask for itself (invalidation R9)."""
         if isinstance(ending, Failed):
             return self._failed(lookup, ending, collapsed=True)
-        if not isinstance(ending, Fetched) or not self._is_same_variant(lookup, ending):
+        if isinstance(ending, Released) or not self._is_same_variant(lookup, ending):
             return None
         now = self._clock()
-        validity = self._log.judge(ending.stored, began_at=flight.capture.began_at)
-        asked_before = arrived_version == flight.capture.version and self._log.is_synced
-        if asked_before and validity in (Validity.DEAD, Validity.STALE):
-            # Bound by what held when it arrived; out of step the fetch itself may be too old for that (R15).
-            validity = Validity.ALIVE
+        validity = self._validity(flight, ending, arrived_version)
         decision = decide(
             ending.stored,
             validity,
@@ -137,7 +139,17 @@ class OriginFlow:
             lookup.request, ending.stored, status, Outcome.COLLAPSED, now=now, route=lookup.match.route.name
         )
 
-    def _is_same_variant(self, lookup: Lookup, ending: Fetched) -> bool:
+    def _validity(self, flight: Flight, ending: Fetched | Found, arrived_version: int) -> Validity:
+        if isinstance(ending, Found):
+            return self._log.judge(ending.stored)
+        validity = self._log.judge(ending.stored, began_at=flight.capture.began_at)
+        asked_before = arrived_version == flight.capture.version and self._log.is_synced
+        if asked_before and validity in (Validity.DEAD, Validity.STALE):
+            # Bound by what held when it arrived; out of step the fetch itself may be too old for that (R15).
+            return Validity.ALIVE
+        return validity
+
+    def _is_same_variant(self, lookup: Lookup, ending: Fetched | Found) -> bool:
         """The answer may vary by fields in which this request differs from the one that asked."""
         if not ending.vary:
             return True
@@ -149,12 +161,20 @@ class OriginFlow:
         lookup.forget_dead(self._log.judge)  # it may have waited, for L2 or for another's fetch
         is_shared = is_shared and not lookup.asks_range
         key = lookup.flight_key()
+        fetcher = self._fleet_fetcher if is_shared else self._fetcher
 
         async def fetch(flight: Flight) -> Ending:
-            return await self._fetcher.fetch(flight, lookup)
+            return await fetcher.fetch(flight, lookup)
 
         flight = self._flights.start(key, self._log.capture(), fetch, is_shared=is_shared)
         opening = await flight.opening()
+        if isinstance(opening, Found):
+            shared = self._share(lookup, flight, opening, flight.capture.version)
+            return shared or await self._lead(lookup)
+        return self._led(lookup, key, opening)
+
+    def _led(self, lookup: Lookup, key: bytes, opening: Asked) -> Answer:
+        """What the one who asked the origin gets of it."""
         request, route, now = lookup.request, lookup.match.route.name, self._clock()
         match opening:
             case Streaming():

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from proxy.model import (
     Capture,
+    Claim,
     Entry,
     Held,
     OriginFailure,
@@ -58,6 +59,19 @@ class SharedTier(Protocol):
     @property
     def must_shed(self) -> bool:
         """L2 cannot be asked and the operator said: rather 503 than expose the origin."""
+
+    async def written(self) -> bool:
+        """Wait, a second at most, until L2 has what was kept so far; False: it may not have it."""
+
+
+class Leases(Protocol):
+    """Which replica fetches a key, where replicas share an L2. Saves fetches; decides nothing else."""
+
+    async def claim(self, key: bytes) -> Claim:
+        """Take the lease of `key` if nobody has it. Bounded by L2's deadline; a failure is an answer."""
+
+    def release(self, key: bytes, *, lone_seconds: float = 0.0) -> None:
+        """Give the lease back; for `lone_seconds`, nobody is to wait for another's fetch of `key`."""
 
 
 class Log(Protocol):

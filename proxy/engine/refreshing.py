@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from proxy.engine.coalescing import Ending, Failed, Fetched, Flight, Flights
-from proxy.engine.fetching import Fetcher
+from proxy.engine.coalescing import Ending, Failed, Fetched, Flight, Flights, Found
+from proxy.engine.fleet_fetching import FleetFetcher
 from proxy.engine.lookup import Lookup
 from proxy.engine.marks import Marks
 from proxy.engine.protocols import Log
@@ -24,7 +24,7 @@ class Refresher:
         self,
         *,
         flights: Flights,
-        fetcher: Fetcher,
+        fetcher: FleetFetcher,
         log: Log,
         metrics: Metrics,
         failing: Marks,
@@ -90,4 +90,6 @@ def replace_request(lookup: Lookup, stored: StoredResponse) -> Lookup:
 def _word(ending: Ending) -> str:
     if isinstance(ending, Fetched):
         return "validated" if ending.is_validated else "stored"
+    if isinstance(ending, Found):
+        return "shared"
     return "failed" if isinstance(ending, Failed) else "not-stored"

@@ -29,7 +29,7 @@ from proxy.model.stored import (
     Validity,
     VaryRecord,
 )
-from proxy.model.words import LETTER, CacheStatus, Forward, Outcome, Reason
+from proxy.model.words import LETTER, CacheStatus, Claim, Forward, Outcome, Reason
 
 __all__ = [
     "LETTER",
@@ -38,6 +38,7 @@ __all__ = [
     "BodyBroken",
     "CacheStatus",
     "Capture",
+    "Claim",
     "Entry",
     "FailureKind",
     "FieldLine",

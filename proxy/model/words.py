@@ -73,6 +73,19 @@ class Reason(Enum):
     OTHER_REPRESENTATION = "other-representation"
 
 
+class Claim(Enum):
+    """What became of the wish to be the one replica that fetches a key."""
+
+    HELD = "held"
+    """It is us, until the lease is released."""
+    TAKEN = "taken"
+    """Another replica fetches."""
+    LONE = "lone"
+    """An answer of late was not for others: each replica fetches for itself."""
+    UNAVAILABLE = "unavailable"
+    """Nobody can say: the shared server cannot be asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class CacheStatus:
     """Our member of the Cache-Status field (RFC 9211 §2)."""

@@ -88,6 +88,7 @@ COUNTERS = (
     Row("client_timeouts", "Client connections ended by a deadline", ("cause",)),
     Row("not_stored", "Origin responses not stored, by reason", ("route", "reason")),
     Row("coalesced", "Requests that shared another request's fetch", ("route",)),
+    Row("leases", "Fetches that might have waited for another replica's, by result", ("route", "result")),
     Row("negative_hits", "Answers from remembered failures and absences", ("route",)),
     Row("refreshes", "Background refreshes, by result", ("route", "result")),
     Row("origin_requests", "Requests to the origin, by status class or failure", ("route", "result")),
@@ -127,6 +128,7 @@ GAUGES = (
     Row("origin_queue", "Requests waiting for a place at the origin"),
     Row("origin_pool", "Connections to the origin, by state", ("state",)),
     Row("flights", "Coalesced fetches under way"),
+    Row("leases_held", "Keys that this replica fetches on behalf of all"),
     Row("spool_bytes", "Bytes held by fetches under way"),
     Row("client_connections", "Client connections open"),
     Row("tunnels_open", "Tunnels and event streams open"),
@@ -152,6 +154,7 @@ class Metrics:
     client_timeouts: Counter
     not_stored: Counter
     coalesced: Counter
+    leases: Counter
     negative_hits: Counter
     refreshes: Counter
     origin_requests: Counter

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic, time
 
 from redis.asyncio import Redis
@@ -23,7 +24,7 @@ from proxy.store.write_behind import Drop, WriteBehind
 from proxy.store.write_pause import WritePause
 
 FLUSH_SECONDS = 1.0
-"""How long a stop waits for the writes that are queued."""
+"""How long anybody waits for the writes that are queued."""
 LONGEST_TTL_SECONDS = 10 * 365 * 86400.0
 """An origin may state any lifetime, even one that the server would refuse as a number."""
 
@@ -48,33 +49,34 @@ class RedisStore:
         self._prefix = f"{namespace}:{KEY_FORMAT}:".encode()
         self._metrics = metrics
         self._now = now
-        self._link = RedisLink(
+        self.link = RedisLink(
             client, timeout=timeout, probe=self._read_probe, metrics=metrics, clock=clock, pause=pause
         )
+        """The one way to the server: whoever else asks it in these deadlines shares the breaker."""
         self._reads = Batcher(self._fetch)
         self._writes = WriteBehind(self._write, metrics)
         self._pause = WritePause(clock)
 
     def __repr__(self) -> str:
-        return f"<RedisStore {self._link!r} {self._writes!r}>"
+        return f"<RedisStore {self.link!r} {self._writes!r}>"
 
     @property
     def is_open(self) -> bool:
         """The breaker is open: L2 is not asked, every look-up is a miss."""
-        return self._link.is_open
+        return self.link.is_open
 
     async def start(self) -> None:
         """Ask the server once, for at most `timeout`; it may be down."""
-        await self._link.start()
+        await self.link.start()
 
     async def aclose(self) -> None:
         """Write what is queued, for at most FLUSH_SECONDS, and close the connections."""
         await self._writes.aclose(FLUSH_SECONDS)
-        await self._link.aclose()
+        await self.link.aclose()
 
     async def look_up(self, key: bytes) -> Entry | None:
         """The entry, within the deadline; None when there is none or L2 failed."""
-        if self._link.is_open:
+        if self.link.is_open:
             self._metrics.l2_operations.add("get", Fault.BREAKER.value)
             return None
         # What L1 is too small to hold must be found from its store on, not only once it was written.
@@ -86,7 +88,7 @@ class RedisStore:
 
     def put(self, key: bytes, entry: Entry) -> None:
         """Write the entry soon, for as long as it may be needed."""
-        if self._link.is_open:
+        if self.link.is_open:
             self._count_failed_writes(Fault.BREAKER)
             return
         refusal = self._pause.failure
@@ -94,6 +96,14 @@ class RedisStore:
             self._count_failed_writes(refusal.fault)
             return
         self._writes.put(key, entry)
+
+    async def written(self) -> bool:
+        """Wait, FLUSH_SECONDS at most, for what was put so far; False: L2 may not have it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._writes.settled()
+                return not self.link.is_open and self._pause.failure is None
+        return False
 
     def gauges(self) -> Mapping[str, Callable[[], Mapping[tuple[str, ...], float]]]:
         """The metrics of L2 that are read on scrape, by the name in the table of metrics."""
@@ -112,7 +122,7 @@ class RedisStore:
 
     async def _fetch(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         names = [self._name(key) for key in keys]
-        values = await self._link.ask("get", lambda client: _get_all(client, names))
+        values = await self.link.ask("get", lambda client: _get_all(client, names))
         if isinstance(values, Failure):
             self._metrics.l2_operations.add("get", values.fault.value, by=len(keys))
             return {}
@@ -136,7 +146,7 @@ class RedisStore:
         writes = self._encoded(batch)
         if not writes:
             return
-        replies = await self._link.ask("set", lambda client: _set_all(client, writes))
+        replies = await self.link.ask("set", lambda client: _set_all(client, writes))
         if isinstance(replies, Failure):
             self._count_failed_writes(replies.fault, len(writes))
             return
@@ -168,7 +178,7 @@ class RedisStore:
         self._pause.refused(failure)
         if failure.fault is Fault.READ_ONLY:
             # The name may lead to another server by now, and only new connections ask it again.
-            self._link.trip(failure)
+            self.link.trip(failure)
 
     def _count_failed_writes(self, fault: Fault, count: int = 1) -> None:
         self._metrics.l2_operations.add("set", fault.value, by=count)

@@ -54,6 +54,10 @@ class TieredStore:
             self._shared.put(key, entry)
         return held
 
+    async def written(self) -> bool:
+        """Wait, a second at most, until L2 has what was kept so far; False: it may not have it."""
+        return self._shared is not None and await self._shared.written()
+
     def drop(self, key: bytes, *, cause: str) -> None:
         """Out of L1; `cause` counts the eviction. L2 keeps what nobody may use: it ends by itself."""
         self._memory.drop(key, cause)

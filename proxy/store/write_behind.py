@@ -53,8 +53,10 @@ class WriteBehind:
         self._most_bytes = most_bytes
         self._queue: dict[bytes, tuple[Entry, int]] = {}
         self._bytes = 0
-        self._under_way: Mapping[bytes, Entry] = {}
+        self._under_way: dict[bytes, Entry] = {}
         """The batch that is being written."""
+        self._batch_ended = asyncio.Event()
+        """Of the batch that is written now, or next; each has its own."""
         self._writer: asyncio.Task[None] | None = None
         self._is_closing = False
 
@@ -94,6 +96,15 @@ class WriteBehind:
         """Count writes that were given up."""
         self._metrics.l2_dropped_writes.add(cause.value, by=count)
 
+    async def settled(self) -> None:
+        """Until what waits now has been written or given up. No deadline of its own: batches have one."""
+        newest = next(reversed(self._queue or self._under_way), None)
+        if newest is None:
+            return
+        entry = self.pending(newest)
+        while self.pending(newest) is entry:
+            await self._batch_ended.wait()
+
     async def aclose(self, timeout: float) -> None:
         """Write what waits, for at most `timeout` seconds; the rest is dropped."""
         self._is_closing = True
@@ -121,6 +132,8 @@ class WriteBehind:
                 await self._write(self._under_way)
             finally:
                 self._under_way = {}
+                self._batch_ended.set()
+                self._batch_ended = asyncio.Event()
 
     def _next_batch(self) -> dict[bytes, Entry]:
         """The oldest entries that go together, at least one."""

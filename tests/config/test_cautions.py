@@ -46,11 +46,12 @@ DANGEROUS = [
         ],
     ),
     (
-        HEAD + "- {name: a, match: {path: /a}, coalesce: {scope: fleet, wait: 5s}, early_refresh: on}",
-        [
-            "x.yaml:3:50: routes[a].coalesce.scope: fleet: works as process in this version",
-            "x.yaml:3:63: routes[a].coalesce.wait: 5s: has no effect in this version",
-        ],
+        HEAD + "- {name: a, match: {path: /a}, coalesce: {scope: fleet, wait: 5s}}",
+        ["x.yaml:3:50: routes[a].coalesce.scope: fleet: works as process, as l2.url is off"],
+    ),
+    (
+        HEAD + "- {name: a, match: {path: /a}, coalesce: {scope: fleet}}\nl2: {url: embedded}",
+        ["x.yaml:3:50: routes[a].coalesce.scope: fleet: works as process, as l2.url is embedded"],
     ),
     (
         ORIGIN + "l2: {url: redis://h}",
@@ -105,6 +106,10 @@ HARMLESS = [
     HEAD + "- {name: a, match: {path: /a}, coalesce: {scope: process}}",
     ORIGIN + "l2: {url: embedded}",
     ORIGIN + "l2: {url: redis://h, namespace: shop}",
+    HEAD + "- {name: a, match: {path: /a}, coalesce: {wait: 5s}}",
+    HEAD
+    + "- {name: a, match: {path: /a}, coalesce: {scope: fleet}}\n"
+    + "l2: {url: redis://h, namespace: shop}",
     HEAD + "- {name: a, match: {path: /a}, identity: {cookie: sid}}\nl2: {url: embedded}",
     HEAD
     + "- {name: a, match: {path: /a}, identity: {cookie: sid}}\n"

@@ -10,6 +10,7 @@ from typing import Any
 
 from proxy.engine.coalescing import Flights
 from proxy.engine.fetching import Fetcher
+from proxy.engine.fleet_fetching import FleetFetcher
 from proxy.engine.keeping import Keeper
 from proxy.engine.lookup import Lookup
 from proxy.engine.marks import Marks
@@ -23,6 +24,7 @@ from proxy.model import (
     Answer,
     BodyBroken,
     Capture,
+    Claim,
     Entry,
     FailureKind,
     FieldLine,
@@ -46,7 +48,7 @@ from proxy.policy.directives import request_directives
 from proxy.policy.invalidation import Selector
 from proxy.store.memory import MemoryStore
 from proxy.store.tiered import TieredStore
-from tests.support.clocks import SteppedClock
+from tests.support.clocks import GatedPause, SteppedClock
 from tests.support.configs import config
 from tests.support.responses import NOW, date
 from tests.support.routing import SECRET, get, routes_of
@@ -209,6 +211,7 @@ class FakeL2:
         self.asked: list[bytes] = []
         self.is_open = False
         self.on_look_up: Callable[[], None] = lambda: None
+        self.takes_writes = True
 
     async def look_up(self, key: bytes) -> Entry | None:
         """What was put; `on_look_up` happens meanwhile."""
@@ -219,7 +222,40 @@ class FakeL2:
 
     def put(self, key: bytes, entry: Entry) -> None:
         """Keep it at once."""
-        self.entries[key] = entry
+        if self.takes_writes:
+            self.entries[key] = entry
+
+    async def written(self) -> bool:
+        """At once, unless writes are refused."""
+        return self.takes_writes
+
+
+class FakeLeases:
+    """Who fetches what, among the engines of a test."""
+
+    def __init__(self) -> None:
+        self.holders: set[bytes] = set()
+        self.lone: dict[bytes, float] = {}
+        """Key -> for how long it was said that nobody is to wait; the test ends it."""
+        self.is_down = False
+
+    async def claim(self, key: bytes) -> Claim:
+        """Take it if nobody has it."""
+        await asyncio.sleep(0)
+        if self.is_down:
+            return Claim.UNAVAILABLE
+        if key in self.lone:
+            return Claim.LONE
+        if key in self.holders:
+            return Claim.TAKEN
+        self.holders.add(key)
+        return Claim.HELD
+
+    def release(self, key: bytes, *, lone_seconds: float = 0.0) -> None:
+        """Give it back."""
+        self.holders.remove(key)
+        if lone_seconds:
+            self.lone[key] = lone_seconds
 
 
 class Engine:
@@ -229,6 +265,7 @@ class Engine:
         self,
         *,
         l2: FakeL2 | None = None,
+        leases: FakeLeases | None = None,
         on_error: str = "open",
         spool: int = 1_000_000,
         max_entry_bytes: int = 500_000,
@@ -247,6 +284,8 @@ class Engine:
             self.metrics, max_entries=1000, max_bytes=10_000_000, max_entry_bytes=max_entry_bytes
         )
         self.l2 = l2
+        self.leases = leases
+        self.pause = GatedPause(self.monotonic)
         self.tiers = TieredStore(self.memory, l2, on_error=on_error)
         self.route = {"name": "all", "match": {"path": "/**"}, "jitter": 0, **policy}
         self.routes = routes_of(self.route)
@@ -254,10 +293,11 @@ class Engine:
         self.flights = Flights()
         self.keeper = Keeper(self.tiers, secret=SECRET, clock=self.clock)
         self.fetcher = self._fetcher(max_entry_bytes)
+        self.fleet_fetcher = self._fleet_fetcher()
         self.uncacheable = Marks(seconds=10, limit=100)
         self.refresher = Refresher(
             flights=self.flights,
-            fetcher=self.fetcher,
+            fetcher=self.fleet_fetcher,
             log=self.log,
             metrics=self.metrics,
             failing=Marks(seconds=1, limit=100),
@@ -278,11 +318,27 @@ class Engine:
             dice=self.dice,
         )
 
+    def _fleet_fetcher(self) -> FleetFetcher:
+        return FleetFetcher(
+            self.fetcher,
+            self.leases,
+            tiers=self.tiers,
+            shared=self.tiers,
+            log=self.log,
+            metrics=self.metrics,
+            secret=SECRET,
+            clock=self.clock,
+            monotonic=self.monotonic,
+            dice=self.dice,
+            pause=self.pause,
+        )
+
     def _flow(self, sections: dict[str, Any]) -> RequestFlow:
         origin_flow = OriginFlow(
             shared=self.tiers,
             log=self.log,
             fetcher=self.fetcher,
+            fleet_fetcher=self.fleet_fetcher,
             flights=self.flights,
             refresher=self.refresher,
             uncacheable=self.uncacheable,

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,8 +124,8 @@ def running_sidecar(
 
 
 @contextmanager
-def running(process: subprocess.Popen[bytes]) -> Iterator[Sidecar]:
-    """A sidecar that was started, from when it is ready until the block ends; it must end well."""
+def running(process: subprocess.Popen[bytes], *, exits: Collection[int] = (0,)) -> Iterator[Sidecar]:
+    """A sidecar that was started, from when it is ready until the block ends; how it must end."""
     lines: list[str] = []
     reader: threading.Thread | None = None
     try:
@@ -134,7 +134,7 @@ def running(process: subprocess.Popen[bytes]) -> Iterator[Sidecar]:
         reader = threading.Thread(target=_drain, args=(process, lines), daemon=True)
         reader.start()
         yield sidecar
-        assert sidecar.stop() == 0, "".join(lines)
+        assert sidecar.stop() in exits, "".join(lines)
     finally:
         if process.poll() is None:
             process.kill()

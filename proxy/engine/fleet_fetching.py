@@ -1,0 +1,181 @@
+"""One fetch per key across replicas: one of them asks the origin, the others wait for L2 to have the answer.
+
+Around fetching.py, inside a flight: within the process coalescing.py has done its part. What is found is
+judged like any entry of L2, and nobody waits longer than the route's `coalesce.wait`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from enum import Enum
+
+from proxy.engine.coalescing import Ending, Failed, Fetched, Flight, Found, Released
+from proxy.engine.fetching import Fetcher
+from proxy.engine.lookup import Lookup
+from proxy.engine.protocols import Leases, Log, SharedTier, Tiers
+from proxy.engine.tier_lookup import look_up
+from proxy.model import Claim, Forward, StoredResponse, Validity
+from proxy.observe.metrics import Metrics
+from proxy.observe.tasks import spawn
+from proxy.policy.reuse import Decision, Reuse, decide
+
+SHORTEST_PAUSE_SECONDS = 0.005
+LONGEST_PAUSE_SECONDS = 0.1
+PAUSE_SHARE = 0.25
+"""Of the time waited so far: who waits learns of the answer by so much later than the one who asked."""
+UNSHARED_SECONDS = 10.0
+"""How long replicas do not wait for each other after an answer that was not for others."""
+FAILED_SECONDS = 1.0
+"""The same after a failure. It may be one replica's only: each has an origin of its own."""
+
+
+class Turn(Enum):
+    """How a fetch's wait for its lease ended; the word is the metrics' label."""
+
+    HELD = "held"
+    """Nobody else was fetching."""
+    TAKEOVER = "takeover"
+    """The one who was fetching has ended, and left nothing that we can use."""
+    SHARED = "shared"
+    """L2 has what another replica fetched."""
+    LONE = "lone"
+    """Waiting does not pay: such answers are not for others."""
+    TIMEOUT = "timeout"
+    """`coalesce.wait` has passed."""
+    UNAVAILABLE = "unavailable"
+    """L2 or the log cannot be asked."""
+
+
+_WITHOUT_LEASE = {Claim.LONE: Turn.LONE, Claim.UNAVAILABLE: Turn.UNAVAILABLE}
+_SHARED = (Reuse.FRESH, Reuse.REFRESH)
+
+
+class FleetFetcher:
+    """Asks the origin only when no other replica does. `leases` is None where replicas share no L2."""
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        leases: Leases | None,
+        *,
+        tiers: Tiers,
+        shared: SharedTier,
+        log: Log,
+        metrics: Metrics,
+        secret: bytes,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        dice: Callable[[], float],
+        pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._fetcher = fetcher
+        self._leases = leases
+        self._tiers = tiers
+        self._shared = shared
+        self._log = log
+        self._metrics = metrics
+        self._secret = secret
+        self._clock = clock
+        self._monotonic = monotonic
+        self._dice = dice
+        self._pause = pause
+
+    async def fetch(self, flight: Flight, lookup: Lookup) -> Ending:
+        """What another replica fetched meanwhile, or what the origin answers."""
+        if self._leases is None or lookup.policy.coalesce.scope == "process":
+            return await self._fetcher.fetch(flight, lookup)
+        waited = await self._wait(self._leases, flight, lookup)
+        turn = Turn.SHARED if isinstance(waited, Found) else waited
+        self._metrics.leases.add(lookup.match.route.name, turn.value)
+        if isinstance(waited, Found):
+            return waited
+        # Time has passed, and the origin was not asked yet: what was purged meanwhile is no news to it (R3),
+        # and is no base for the answer that is born now (R10).
+        flight.capture = self._log.capture()
+        lookup.forget_dead(self._log.judge)
+        if lookup.asks_range:
+            # Others share this fetch, and its base, which a range could have been cut from, is gone.
+            whole = lookup.request.fields.without(frozenset({b"range"}))
+            lookup.request = replace(lookup.request, fields=whole)
+        return await self._fetcher.fetch(flight, lookup)
+
+    async def _wait(self, leases: Leases, flight: Flight, lookup: Lookup) -> Found | Turn:
+        began_at = self._monotonic()
+        turn = Turn.HELD
+        while self._log.is_synced:
+            claim = await self._claim(leases, flight, lookup)
+            if claim in _WITHOUT_LEASE:
+                return _WITHOUT_LEASE[claim]
+            # Also with the lease in hand: who had it may have filled L2 since we looked.
+            found = await self._look(lookup)
+            if isinstance(found, Found):
+                return found
+            if claim is Claim.HELD:
+                return turn
+            if found is not None:
+                return Turn.LONE
+            waited_seconds = self._monotonic() - began_at
+            left_seconds = lookup.policy.coalesce.wait - waited_seconds
+            if left_seconds <= 0:
+                return Turn.TIMEOUT
+            await self._pause(min(left_seconds, _pause_seconds(waited_seconds)))
+            turn = Turn.TAKEOVER
+        return Turn.UNAVAILABLE
+
+    async def _claim(self, leases: Leases, flight: Flight, lookup: Lookup) -> Claim:
+        # Asked for anew each time: a Vary record that was found meanwhile makes it another key.
+        key = lookup.flight_key()
+        claim = await leases.claim(key)
+        if claim is Claim.HELD:
+            # In the same step, so that whatever becomes of the fetch, the lease is released.
+            spawn(f"lease {key.hex()}", self._hold(leases, key, flight, lookup))
+        return claim
+
+    async def _hold(self, leases: Leases, key: bytes, flight: Flight, lookup: Lookup) -> None:
+        lone_seconds = FAILED_SECONDS
+        try:
+            lone_seconds = await self._lone_seconds(await flight.ending(), lookup)
+        finally:
+            leases.release(key, lone_seconds=lone_seconds)
+
+    async def _lone_seconds(self, ending: Ending, lookup: Lookup) -> float:
+        """For how long nobody is to wait for a fetch like the one that has ended."""
+        match ending:
+            case Failed():
+                return FAILED_SECONDS
+            case Released():
+                return UNSHARED_SECONDS
+            case Fetched(stored=stored, is_kept=True):
+                # What would not answer the same request again does not answer another's.
+                if self._decide(stored, Validity.ALIVE, lookup).reuse not in _SHARED:
+                    return UNSHARED_SECONDS
+                return 0.0 if await self._shared.written() else FAILED_SECONDS
+            case _:
+                return 0.0
+
+    async def _look(self, lookup: Lookup) -> Found | Decision | None:
+        """What L2 has since: something to share, something newer that we may not use, or nothing new."""
+        stored = await look_up(self._tiers, lookup, self._clock(), secret=self._secret)
+        base = lookup.base
+        is_old = stored is not None and base is not None and stored.received_at <= base.received_at
+        if stored is None or stored.part is not None or is_old:
+            return None
+        # Judged in the step that back-fills; once more for each who shares it (invalidation R7).
+        decision = self._decide(stored, self._log.judge(stored), lookup)
+        if decision.reuse in _SHARED:
+            self._tiers.back_fill(lookup.entry_key, stored, self._clock(), idle=lookup.policy.idle)
+            names = lookup.record.names if lookup.record else ()
+            return Found(stored, names, lookup.request.fields)
+        if decision.reuse is Reuse.VALIDATE_FIRST:
+            lookup.offer_base(stored, Forward.STALE if decision.stale else Forward.REQUEST)
+        return None if decision.reuse is Reuse.MISS else decision
+
+    def _decide(self, stored: StoredResponse, validity: Validity, lookup: Lookup) -> Decision:
+        asked = (lookup.request, lookup.directives, lookup.policy)
+        return decide(stored, validity, *asked, now=self._clock(), roll=self._dice())
+
+
+def _pause_seconds(waited_seconds: float) -> float:
+    return min(max(PAUSE_SHARE * waited_seconds, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)

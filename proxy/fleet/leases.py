@@ -1,0 +1,185 @@
+"""One fill per key across replicas: short leases in Redis, each held by the one replica that fetches.
+
+    absent --claim--> our token --release--> absent, or "lone" for a while: each goes on alone
+                      renewed while held; ends LEASE_SECONDS after its holder's death
+
+Owns the keys `<namespace>:lease:<hex>`; an ACL needs `+set +get +del +pexpire +eval ~<namespace>:lease:*`.
+A lease only saves fetches: whoever loses one, or cannot ask, fetches for itself, and the invalidation log
+alone decides what may be served. So nothing here is an error, and no wait is longer than one `l2.timeout`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import structlog
+from redis.asyncio import Redis
+
+from proxy.model import Claim
+from proxy.observe.tasks import spawn
+
+LEASE_SECONDS = 1.0
+"""How long a lease outlives its holder: half of the default `coalesce.wait`, so that another can take over
+while the others still wait."""
+RENEW_SECONDS = 0.3
+"""Two renewals may be lost, or the loop stand still as long, before another replica fetches too."""
+MOST_COMMANDS = 256
+"""Of one round trip; a thousand would keep the server from all others for a millisecond."""
+
+_LONE = b"lone"
+_RENEW = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+"""Also where nobody holds it: a server that came back empty forgets no fetch that goes on."""
+_RELEASE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[2] == '0' then return redis.call('DEL', KEYS[1]) end
+redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2])
+return 1
+"""
+"""Only where it is still ours."""
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("sidecache.leases")
+
+
+class Link(Protocol):
+    """The way to the server that L2 also takes: with its deadline, behind its breaker."""
+
+    def ask(
+        self, operation: str, command: Callable[[Redis], Awaitable[T]]
+    ) -> Coroutine[Any, Any, T | tuple[Any, str]]:
+        """What the command gives; a tuple: it failed, and with what detail."""
+
+
+class _Command(NamedTuple):
+    words: tuple[bytes | str | int, ...]
+    options: dict[str, bool]
+    """redis-py's own: how to read the reply."""
+
+
+class Leases:
+    """The leases of one process. `token` gives what tells it from all others, anew for each lease."""
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        namespace: str,
+        token: Callable[[], bytes],
+        pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._link = link
+        self._prefix = f"{namespace}:lease:".encode()
+        self._token = token
+        self._pause = pause
+        self._held: dict[bytes, bytes] = {}
+        """Key -> our token."""
+        self._renewer: asyncio.Task[None] | None = None
+        self._waiting: list[tuple[_Command, asyncio.Future[object]]] = []
+        """The commands of this tick, which travel together."""
+        self._is_refused = False
+
+    def __repr__(self) -> str:
+        return f"<Leases {len(self._held)} held>"
+
+    async def claim(self, key: bytes) -> Claim:
+        """Take the lease of `key` if nobody has it."""
+        if key in self._held:
+            return Claim.TAKEN
+        token = self._token()
+        words = ("SET", self._name(key), token, "NX", "GET", "PX", int(LEASE_SECONDS * 1000))
+        holder = await self._send(_Command(words, {"get": True}))
+        if holder is not None:
+            return _CLAIMS.get(holder, Claim.TAKEN) if isinstance(holder, bytes) else Claim.UNAVAILABLE
+        self._held[key] = token
+        if self._renewer is None or self._renewer.done():
+            self._renewer = spawn("lease renewals", self._renew_all())
+        return Claim.HELD
+
+    def release(self, key: bytes, *, lone_seconds: float = 0.0) -> None:
+        """Give the lease back soon; for `lone_seconds`, nobody is to wait for another's fetch of `key`."""
+        token = self._held.pop(key, None)
+        if token is not None:
+            self._send(_evaluated(_RELEASE, self._name(key), token, int(lone_seconds * 1000), _LONE))
+
+    async def aclose(self) -> None:
+        """Renew no more: what is held ends by itself."""
+        if self._renewer is not None:
+            self._renewer.cancel()
+            await asyncio.wait({self._renewer})
+
+    def gauges(self) -> Mapping[str, Callable[[], Mapping[tuple[str, ...], float]]]:
+        """The metrics that are read on scrape, by the name in the table of metrics."""
+        return {"leases_held": lambda: {(): len(self._held)}}
+
+    def _name(self, key: bytes) -> bytes:
+        return self._prefix + key.hex().encode()
+
+    async def _renew_all(self) -> None:
+        while True:
+            await self._pause(RENEW_SECONDS)
+            if not self._held:
+                return
+            # A renewal that fails or comes too late costs another replica's fetch, nothing else.
+            await asyncio.wait([self._renewal(key, token) for key, token in self._held.items()])
+
+    def _renewal(self, key: bytes, token: bytes) -> asyncio.Future[object]:
+        return self._send(_evaluated(_RENEW, self._name(key), token, int(LEASE_SECONDS * 1000)))
+
+    def _send(self, command: _Command) -> asyncio.Future[object]:
+        """The reply to come; any tuple or exception is a failure."""
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[object] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._flush)
+        self._waiting.append((command, reply))
+        return reply
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for start in range(0, len(waiting), MOST_COMMANDS):
+            spawn("leases", self._exchange(waiting[start : start + MOST_COMMANDS]))
+
+    async def _exchange(self, sent: Sequence[tuple[_Command, asyncio.Future[object]]]) -> None:
+        replies: Sequence[object] = ()
+        try:
+            answer = await self._link.ask("lease", lambda client: _run(client, [each for each, _ in sent]))
+            replies = answer if isinstance(answer, list) else ()
+        finally:
+            for index, (_, reply) in enumerate(sent):
+                if not reply.done():  # whoever asked may have gone
+                    reply.set_result(replies[index] if index < len(replies) else ())
+        self._note(replies)
+
+    def _note(self, replies: Sequence[object]) -> None:
+        """A server that is down is the link's news; one that refuses is ours, and only once."""
+        refusal = next((reply for reply in replies if isinstance(reply, Exception)), None)
+        if refusal is not None and not self._is_refused:
+            _log.warning("leases are refused, each replica fetches for itself", detail=str(refusal))
+        if replies:
+            self._is_refused = refusal is not None
+
+
+_CLAIMS = {_LONE: Claim.LONE}
+"""What stands in a lease's place -> what a claim of it gives; anything else is another's token."""
+
+
+def _evaluated(script: str, name: bytes, *arguments: bytes | int) -> _Command:
+    # In full each time: two hundred bytes, and no second round trip where the server was restarted.
+    return _Command(("EVAL", script, 1, name, *arguments), {})
+
+
+async def _run(client: Redis, commands: Sequence[_Command]) -> list[object]:
+    """One round trip; an exception among the replies belongs to its own command only."""
+    async with client.pipeline(transaction=False) as pipeline:
+        for words, options in commands:
+            pipeline.execute_command(*words, **options)
+        replies: list[object] = await pipeline.execute(raise_on_error=False)
+    return replies
