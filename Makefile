@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test test-deploy lint types check-tests conformance lock clean
+.PHONY: help run test test-deploy test-fleet lint types check-tests conformance lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -18,6 +18,9 @@ test: lint types check-tests ## lint, types and all tests, with real Valkey serv
 test-deploy: $(VENV)/test.stamp ## image, charts and kustomize with the real tools; says what it could not prove
 	@$(BIN)/python scripts/deploy_tools.py
 	@$(BIN)/pytest tests/deploy $(TESTS)
+
+test-fleet: $(VENV)/test.stamp ## replicas only: the log, leases, several processes on one Valkey
+	@$(BIN)/pytest tests/fleet
 
 lint: $(VENV)/test.stamp
 	@$(BIN)/ruff check .

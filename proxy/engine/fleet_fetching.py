@@ -97,7 +97,7 @@ class FleetFetcher:
         lookup.forget_dead(self._log.judge)
         if lookup.asks_range:
             # Others share this fetch, and its base, which a range could have been cut from, is gone.
-            whole = lookup.request.fields.without(frozenset({b"range"}))
+            whole = lookup.request.fields.without((b"range",))
             lookup.request = replace(lookup.request, fields=whole)
         return await self._fetcher.fetch(flight, lookup)
 

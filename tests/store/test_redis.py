@@ -429,3 +429,41 @@ async def test_an_open_store_says_so(own_server: Valkey) -> None:
 
     assert l2.store.gauges()["l2_breaker_open"]() == {(): 1}
     await l2.store.aclose()
+
+
+class TestWritten:
+    async def test_what_was_put_is_there(self, server: Valkey) -> None:
+        async with opened(server.url) as l2:
+            l2.store.put(KEY, response())
+
+            assert await l2.store.written()
+            assert server.ask("EXISTS", l2.name(KEY)) == 1
+
+    async def test_nothing_to_write_is_written(self, server: Valkey) -> None:
+        async with opened(server.url) as l2:
+            assert await l2.store.written()
+
+    async def test_a_server_that_is_gone_has_nothing(self, own_server: Valkey) -> None:
+        async with opened(own_server.url) as l2:
+            own_server.kill()
+            l2.store.put(KEY, response())
+
+            assert not await l2.store.written()
+
+    async def test_a_full_server_has_nothing(self, own_server: Valkey) -> None:
+        async with opened(own_server.url) as l2:
+            own_server.ask("CONFIG", "SET", "maxmemory", "1")
+            l2.store.put(KEY, response())
+
+            assert not await l2.store.written()
+
+    async def test_a_silent_server_is_waited_for_a_while_only(self, own_server: Valkey) -> None:
+        async with opened(own_server.url, timeout=60.0) as l2:
+            await l2.store.look_up(KEY)
+            own_server.pause()
+            l2.store.put(KEY, response())
+            began_at = monotonic()
+
+            assert not await l2.store.written()
+            assert FLUSH_SECONDS <= monotonic() - began_at < 10 * FLUSH_SECONDS
+            own_server.resume()

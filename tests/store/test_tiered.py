@@ -37,6 +37,11 @@ def test_it_is_what_the_engine_asks_for() -> None:
 
 
 class TestWithoutL2:
+    async def test_nothing_is_written(self) -> None:
+        store = TieredStore(make_memory(), None, on_error="open")
+
+        assert not await store.written()
+
     async def test_every_look_up_is_a_miss(self) -> None:
         store = TieredStore(make_memory(), None, on_error="shed")
         store.keep(KEY, response(), NOW, idle=None, began_at=1.0)
@@ -124,3 +129,11 @@ def test_the_state_can_be_read() -> None:
     text = repr(TieredStore(make_memory(), None, on_error="open"))
 
     assert text.startswith("<TieredStore <MemoryStore 0/90 response")
+
+
+async def test_what_was_kept_is_in_l2_once_it_is_written(l2: L2, server: Valkey) -> None:
+    store = TieredStore(make_memory(), l2.store, on_error="open")
+    store.keep(KEY, response(), NOW, idle=None, began_at=1.0)
+
+    assert await store.written()
+    assert server.ask("EXISTS", l2.name(KEY)) == 1

@@ -265,3 +265,53 @@ async def test_a_batch_that_fails_is_not_pending_any_more() -> None:
         await asyncio.wait({writer})
 
     assert queue.pending(key_of("a")) is None
+
+
+async def test_settled_waits_for_what_waits_now_and_for_no_more() -> None:
+    sink = Sink()
+    queue = WriteBehind(sink.write, Metrics())
+    sink.gate.clear()
+    queue.put(key_of("a"), response())
+    await sink.write_begun()
+    queue.put(key_of("b"), response())
+    settled = asyncio.create_task(queue.settled())  # noqa: TID251 - the test is its owner
+    await asyncio.sleep(0)
+
+    queue.put(key_of("c"), response(b"later"))
+    assert not settled.done()
+    sink.gate.set()
+    await asyncio.wait_for(settled, 5)
+
+    assert key_of("b") in {key for batch in sink.batches for key in batch}
+    await queue.aclose(5)
+
+
+async def test_settled_waits_for_the_batch_that_is_being_written() -> None:
+    sink = Sink()
+    queue = WriteBehind(sink.write, Metrics())
+    sink.gate.clear()
+    queue.put(key_of("a"), response())
+    await sink.write_begun()
+    settled = asyncio.create_task(queue.settled())  # noqa: TID251 - the test is its owner
+    await asyncio.sleep(0)
+
+    assert not settled.done()
+    sink.gate.set()
+    await asyncio.wait_for(settled, 5)
+    await queue.aclose(5)
+
+
+async def test_nothing_that_waits_is_settled_at_once() -> None:
+    queue = WriteBehind(Sink().write, Metrics())
+
+    await asyncio.wait_for(queue.settled(), 5)
+
+
+async def test_a_batch_that_crashes_is_settled_too() -> None:
+    sink = Sink()
+    sink.error = RuntimeError("a bug")
+    queue = WriteBehind(sink.write, Metrics())
+    with capture_logs():
+        queue.put(key_of("a"), response())
+        await asyncio.wait_for(queue.settled(), 5)
+        await queue.aclose(5)

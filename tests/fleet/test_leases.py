@@ -1,0 +1,259 @@
+"""Leases on a real server, renewed when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import count
+
+import pytest
+from structlog.testing import capture_logs
+
+from proxy.engine.protocols import Leases as Wanted
+from proxy.fleet.leases import LEASE_SECONDS, MOST_COMMANDS, RENEW_SECONDS, Leases
+from proxy.model import Claim
+from proxy.observe.metrics import Metrics
+from proxy.observe.tasks import running
+from proxy.store.redis_client import connect
+from proxy.store.redis_link import RedisLink
+from tests.support.clocks import GatedPause, SteppedClock
+from tests.support.cut_link import CutLink
+from tests.support.valkey import Valkey
+
+KEY = b"\x0a\x0b"
+NAME = "shop:lease:0a0b"
+RIGHTS = "+@connection +set +get +del +pexpire +eval ~shop:lease:*"
+
+_tokens = count(1)
+
+
+class Replica:
+    """One process' leases; its renewals wait for the test."""
+
+    def __init__(self, url: str, *, timeout: float = 2.0) -> None:
+        self.pause = GatedPause(SteppedClock())
+        self.metrics = Metrics()
+        self.link = RedisLink(
+            connect(url, timeout=timeout),
+            timeout=timeout,
+            probe=lambda client: client.ping(),
+            metrics=self.metrics,
+            pause=self.pause,
+        )
+        self.leases = Leases(
+            self.link, namespace="shop", token=lambda: b"token %d" % next(_tokens), pause=self.pause
+        )
+
+    async def sent(self) -> None:
+        """Until all commands of this tick were answered."""
+        await asyncio.sleep(0)
+        under_way = {task for task in running() if task.get_name() == "leases"}
+        if under_way:
+            await asyncio.wait(under_way, timeout=5)
+
+    async def aclose(self) -> None:
+        await self.leases.aclose()
+        await self.link.aclose()
+
+
+@pytest.fixture
+async def replicas(server: Valkey) -> AsyncIterator[tuple[Replica, Replica]]:
+    one, other = Replica(server.url), Replica(server.url)
+    yield one, other
+    await one.aclose()
+    await other.aclose()
+
+
+Two = tuple[Replica, Replica]
+
+
+def milliseconds_left(server: Valkey) -> int:
+    return int(server.ask("PTTL", NAME))
+
+
+async def test_it_is_what_the_engine_asks_for(replicas: Two) -> None:
+    wanted: Wanted = replicas[0].leases
+
+    assert await wanted.claim(KEY) is Claim.HELD
+
+
+async def test_one_replica_has_it_until_it_is_released(replicas: Two, server: Valkey) -> None:
+    one, other = replicas
+
+    assert [await each.leases.claim(KEY) for each in (one, other, one)] == [
+        Claim.HELD,
+        Claim.TAKEN,
+        Claim.TAKEN,
+    ]
+    assert 0 < milliseconds_left(server) <= LEASE_SECONDS * 1000
+    one.leases.release(KEY)
+    await one.sent()
+    assert server.ask("EXISTS", NAME) == 0
+    assert await other.leases.claim(KEY) is Claim.HELD
+
+
+async def test_of_many_that_ask_at_once_one_gets_it(replicas: Two) -> None:
+    claims = await asyncio.gather(*(each.leases.claim(KEY) for each in replicas for _ in range(50)))
+
+    assert (claims.count(Claim.HELD), claims.count(Claim.TAKEN)) == (1, 99)
+
+
+async def test_the_claims_of_one_tick_travel_together(replicas: Two, server: Valkey) -> None:
+    one, _ = replicas
+    keys = [number.to_bytes(2, "big") for number in range(MOST_COMMANDS + 10)]
+    await one.leases.claim(b"first")  # connects
+
+    claims = await asyncio.gather(*(one.leases.claim(key) for key in keys))
+
+    assert set(claims) == {Claim.HELD}
+    assert sum(one.metrics.l2_seconds.counts["lease",]) == 1 + 2
+    assert one.leases.gauges()["leases_held"]() == {(): len(keys) + 1}
+    assert len(server.ask("KEYS", "shop:lease:*")) == len(keys) + 1
+
+
+async def test_after_a_lone_answer_nobody_waits_for_a_while(replicas: Two, server: Valkey) -> None:
+    one, other = replicas
+    await one.leases.claim(KEY)
+    one.leases.release(KEY, lone_seconds=5.0)
+    await one.sent()
+
+    assert [await each.leases.claim(KEY) for each in (one, other)] == [Claim.LONE, Claim.LONE]
+    assert 4000 < milliseconds_left(server) <= 5000
+
+
+async def test_a_lease_that_is_no_longer_ours_is_left_alone(replicas: Two, server: Valkey) -> None:
+    one, other = replicas
+    await one.leases.claim(KEY)
+    server.ask("DEL", NAME)
+    await other.leases.claim(KEY)
+    theirs = server.ask("GET", NAME)
+    await one.pause.end_next()
+    await one.pause.begun()  # it was renewed, had it been ours
+    one.leases.release(KEY, lone_seconds=5.0)
+    await one.sent()
+
+    assert server.ask("GET", NAME) == theirs
+    assert milliseconds_left(server) <= LEASE_SECONDS * 1000
+
+
+async def test_what_was_not_claimed_is_not_released(replicas: Two, server: Valkey) -> None:
+    one, other = replicas
+    await one.leases.claim(KEY)
+    other.leases.release(KEY)
+    await other.sent()
+
+    assert server.ask("EXISTS", NAME) == 1
+
+
+async def test_a_lease_is_renewed_while_it_is_held(replicas: Two, server: Valkey) -> None:
+    one, _ = replicas
+    await one.leases.claim(KEY)
+    server.ask("PEXPIRE", NAME, 500)
+
+    assert await one.pause.end_next() == RENEW_SECONDS
+    await one.pause.begun()
+    assert milliseconds_left(server) > 500
+    one.leases.release(KEY)
+    one.pause.end()
+    await one.sent()
+    assert server.ask("EXISTS", NAME) == 0
+    assert not [task for task in running() if task.get_name() == "lease renewals"]
+
+
+async def test_a_server_that_came_back_empty_is_told_again(replicas: Two, server: Valkey) -> None:
+    one, other = replicas
+    await one.leases.claim(KEY)
+    server.ask("FLUSHALL")
+    await one.pause.end_next()
+    await one.pause.begun()
+
+    assert await other.leases.claim(KEY) is Claim.TAKEN
+
+
+async def test_the_lease_of_a_dead_replica_ends_by_itself(replicas: Two, server: Valkey) -> None:
+    one, other = replicas
+    await one.leases.claim(KEY)
+    await one.leases.aclose()
+    server.ask("PEXPIRE", NAME, 1)
+    async with asyncio.timeout(5):
+        while await other.leases.claim(KEY) is not Claim.HELD:
+            await asyncio.sleep(0.001)
+
+    assert not [task for task in running() if task.get_name() == "lease renewals"][1:]
+
+
+async def test_a_server_that_is_gone_is_asked_once(server: Valkey) -> None:
+    async with CutLink(server.port) as link:
+        one = Replica(link.url, timeout=0.5)
+        link.cut()
+        claims = [await one.leases.claim(KEY) for _ in range(3)]
+
+        assert claims == [Claim.UNAVAILABLE] * 3
+        assert link.accepted == 1
+        assert one.leases.gauges()["leases_held"]() == {(): 0}
+        await one.aclose()
+
+
+async def test_a_renewal_that_fails_is_tried_again(server: Valkey) -> None:
+    async with CutLink(server.port) as link:
+        one = Replica(link.url, timeout=0.5)
+        await one.leases.claim(KEY)
+        link.cut()
+        await one.pause.end_next()
+        seconds = {await one.pause.begun(), await one.pause.begun()}
+
+        assert RENEW_SECONDS in seconds
+        await one.aclose()
+
+
+async def test_who_stops_waiting_takes_nobody_along(replicas: Two, server: Valkey) -> None:
+    one, other = replicas
+    async with asyncio.TaskGroup() as group:
+        gone = group.create_task(one.leases.claim(KEY))
+        stays = group.create_task(one.leases.claim(b"other"))
+        await asyncio.sleep(0)
+        gone.cancel()
+
+    assert stays.result() is Claim.HELD
+    assert one.leases.gauges()["leases_held"]() == {(): 1}
+    assert await other.leases.claim(KEY) is Claim.TAKEN  # until it ends by itself: nobody renews it
+
+
+async def test_a_server_that_refuses_leases_is_named_once_and_does_not_open_the_breaker(
+    replicas: Two, server: Valkey
+) -> None:
+    one, _ = replicas
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    try:
+        with capture_logs() as lines:
+            claims = [await one.leases.claim(KEY) for _ in range(3)]
+    finally:
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+
+    assert claims == [Claim.UNAVAILABLE] * 3
+    assert [line["event"] for line in lines] == ["leases are refused, each replica fetches for itself"]
+    assert not one.link.is_open
+    assert await one.leases.claim(KEY) is Claim.HELD
+
+
+async def test_these_rights_are_enough(server: Valkey) -> None:
+    server.ask("ACL", "SETUSER", "leaser", "on", ">secret", *RIGHTS.split())
+    one = Replica(server.url.replace("redis://", "redis://leaser:secret@"))
+    try:
+        assert await one.leases.claim(KEY) is Claim.HELD
+        await one.pause.end_next()
+        await one.pause.begun()
+        one.leases.release(KEY, lone_seconds=1.0)
+        await one.sent()
+        assert await one.leases.claim(KEY) is Claim.LONE
+        await one.leases.claim(b"other")
+        one.leases.release(b"other")
+        await one.sent()
+        assert await one.leases.claim(b"other") is Claim.HELD
+    finally:
+        await one.aclose()
+        server.ask("ACL", "DELUSER", "leaser")
+
+
+def test_the_state_can_be_read(server: Valkey) -> None:
+    assert repr(Leases(None, namespace="shop", token=lambda: b"")) == "<Leases 0 held>"
