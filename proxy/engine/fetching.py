@@ -86,8 +86,13 @@ class Fetcher:
         succession: asyncio.Task[Capture | None],
     ) -> Ending:
         """Keep the answer to a POST as that of its target, if `succession` says where it is born."""
-        body = await self._receiver.receive(flight, lookup, response, is_streamed=True)
-        capture = await succession
+        try:
+            body = await self._receiver.receive(flight, lookup, response, is_streamed=True)
+            capture = await succession
+        except BaseException:
+            # A fault of ours, or the end of the process: the origin's connection must not wait for a reader.
+            response.body.abandon()
+            raise
         if not isinstance(body, bytes):
             return body
         if capture is None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from proxy.engine import passing
 from proxy.engine.coalescing import Ending
@@ -247,3 +248,21 @@ async def test_a_post_whose_target_says_more_than_the_key_is_no_answer_to_a_get(
         await body_of(await engine.serve(get(target, method="POST")))
         await engine.settle()
         assert len(engine.memory) == entries
+
+
+async def test_a_crash_of_the_log_gives_the_origins_connection_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine()
+    given = posted()
+    engine.origin.will(given)
+
+    async def crash() -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(engine.log, "supersede", lambda *_, **__: crash())
+    with capture_logs():
+        answer = await engine.serve(get(b"/a", method="POST"))
+        await body_of(answer)
+        await engine.settle()
+
+    assert given.bodies[0].is_abandoned
+    assert len(engine.memory) == 0
