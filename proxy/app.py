@@ -132,7 +132,7 @@ class Process:
         )
         self._build_engine()
         self.lifecycle = ProcessLifecycle(on_drain=self._begin_drain, on_undo=self._undo_drain)
-        self._listener = Listener(self.flow, config, metrics, self.recorder.record)
+        self._listener = Listener(self.flow, config, metrics, self.recorder)
         self._build_ports()
         metrics.gauges["draining"] = lambda: {(): float(self.lifecycle.is_draining)}
         self._lag = LoopLag()

@@ -215,6 +215,9 @@ class Config(Section):
     """What is logged: access lines on standard output, all others on standard error."""
     forwarded: Forwarded = Forwarded()
     """What the origin is told about the client."""
+    plain_lane: Flag = True
+    """Whether plain requests are answered without the full parser. Off only to rule it out as a cause: the
+    answers are the same. Default: true."""
     x_cache_status: Flag = False
     """Whether answers also carry X-Cache-Status in nginx's words (HIT, MISS, BYPASS, EXPIRED, STALE,
     UPDATING, REVALIDATED). Default: false."""

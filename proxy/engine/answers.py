@@ -12,6 +12,7 @@ from proxy.model import (
     CacheStatus,
     Fields,
     Forward,
+    Hit,
     OriginFailure,
     OriginResponse,
     Outcome,
@@ -39,6 +40,12 @@ from proxy.policy.tags import for_clients
 
 _BYPASSES = frozenset({Reason.COOKIE, Reason.AUTHORIZATION})
 """Reasons that keep a request out of the cache for its own sake, though it was found out only afterwards."""
+
+
+def from_hit(request: Request, hit: Hit) -> Answer:
+    """A hit as this request's conditions want it."""
+    status = CacheStatus(hit=True, ttl=hit.ttl, detail=hit.detail)
+    return from_stored(request, hit.stored, status, hit.outcome, now=hit.now, route=hit.route)
 
 
 def from_stored(

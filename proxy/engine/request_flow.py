@@ -1,42 +1,44 @@
 """The life of a request: match, look up, decide, then serve; or let it pass, or ask the origin.
 
-`try_hit` is the synchronous first step; `serve` takes it again and goes on. Decisions are policy's,
-bytes are net's, where things are kept is the stores', what a miss takes is origin_flow.py's.
+`plain_hit` and `try_hit` are the synchronous first step; `serve` takes it again and goes on. Decisions are
+policy's, bytes are net's, where things are kept is the stores', what a miss takes is origin_flow.py's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import assert_never, cast
 
+from proxy.config.policy import RoutePolicy
 from proxy.config.schema import Config
 from proxy.engine import answers
 from proxy.engine.data_purge import DataPurge
 from proxy.engine.lookup import Lookup
 from proxy.engine.origin_flow import OriginFlow
 from proxy.engine.passing import Passing
+from proxy.engine.plan import Plan, make_plan
 from proxy.engine.protocols import Log, SharedTier, Tiers
 from proxy.engine.refreshing import Refresher
 from proxy.engine.tier_lookup import look_up, peek
 from proxy.model import (
     LETTER,
     Answer,
-    CacheStatus,
     Forward,
+    Held,
+    Hit,
     LifetimeSource,
     Outcome,
     Reason,
     Request,
     StoredResponse,
     Validity,
+    VaryRecord,
 )
-from proxy.policy.bypass import Bypass, bypass
-from proxy.policy.cache_key import make_key
+from proxy.policy.bypass import Bypass
 from proxy.policy.cache_status import whole_seconds_left
-from proxy.policy.directives import request_directives
 from proxy.policy.parts import asks_one_range, holds_range, may_be_joined
 from proxy.policy.reuse import Decision, Reuse, decide
-from proxy.policy.routes import RouteMatch, Routes
+from proxy.policy.routes import Routes
 
 
 class RequestFlow:
@@ -65,6 +67,8 @@ class RequestFlow:
         self._secret = secret
         self._clock = clock
         self._dice = dice
+        self._peek = tiers.peek
+        self._has_l2 = shared.is_present
         self.use(config)
 
     def use(self, config: Config) -> None:
@@ -74,28 +78,56 @@ class RequestFlow:
         self._cuts_parts = config.profile == LETTER
         self._data_purge = DataPurge(config.data_purge, self._log, clock=self._clock)
 
-    def try_hit(self, request: Request) -> Answer | None:
-        """The answer if L1 has it: no waiting, no task."""
-        match = self._routes.match(request)
-        if bypass(request, match) is not None:
-            return None
-        return self._from_l1(self._lookup(request, match))
+    @property
+    def telling_fields(self) -> frozenset[bytes]:
+        """The request fields (lower case) that a plan may depend on, beside method, target and host."""
+        return self._routes.telling_fields
 
-    async def serve(self, request: Request) -> Answer:
+    def plan(self, request: Request) -> Plan:
+        """What the request asks for; holds until the next `use`."""
+        return make_plan(request, self._routes, secret=self._secret)
+
+    def plain_hit(self, plan: Plan) -> Hit | None:
+        """What L1 has for it, if the whole of that answers it now: no waiting, no task, no request built.
+
+        For a GET or HEAD without Range, If-Match and If-Unmodified-Since.
+        """
+        if plan.refusal is not None:
+            return None
+        now = self._clock()
+        held = self._peek(plan.digest, now)
+        if held is None or held.entry.__class__ is VaryRecord or not self._may_answer(held, plan.policy, now):
+            return None
+        stored = cast(StoredResponse, held.entry)
+        validity = self._log.judge_held(held)
+        decision = decide(
+            stored, validity, plan.request, plan.directives, plan.policy, now=now, roll=self._dice()
+        )
+        if decision.reuse is not Reuse.FRESH or stored.part is not None:
+            return None
+        return self._hit(stored, decision, "l1", now, plan.route)
+
+    def answer_hit(self, request: Request, hit: Hit) -> Answer:
+        """The same as this request's conditions want it."""
+        return answers.from_hit(request, hit)
+
+    def try_hit(self, request: Request, plan: Plan | None = None) -> Answer | None:
+        """The answer if L1 has it: no waiting, no task."""
+        plan = plan or self.plan(request)
+        if plan.refusal is not None:
+            return None
+        return self._from_l1(plan.lookup(request))
+
+    async def serve(self, request: Request, plan: Plan | None = None) -> Answer:
         """The answer, whatever it takes. Every wait below has a deadline."""
         if self._data_purge.is_for(request):
             return await self._data_purge.answer(request)
-        match = self._routes.match(request)
-        refusal = bypass(request, match)
-        if refusal is not None:
-            return await self._passing.answer(request, match, refusal)
-        lookup = self._lookup(request, match)
+        plan = plan or self.plan(request)
+        if plan.refusal is not None:
+            return await self._passing.answer(request, plan.match, plan.refusal)
+        lookup = plan.lookup(request)
         answer = self._from_l1(lookup) or await self._from_l2(lookup)
         return answer or await self._from_origin(lookup)
-
-    def _lookup(self, request: Request, match: RouteMatch) -> Lookup:
-        key = make_key(request, match.route, secret=self._secret)
-        return Lookup(request, match, request_directives(request.fields), key)
 
     def _from_l1(self, lookup: Lookup, *, is_second_choice: bool = False) -> Answer | None:
         now = self._clock()
@@ -103,15 +135,19 @@ class RequestFlow:
         if found is None:
             return None
         held, stored = found
-        if not is_second_choice and self._shared.is_present and now - held.kept_at > lookup.policy.l1_ttl:
+        if not is_second_choice and not self._may_answer(held, lookup.policy, now):
             return None
         if is_second_choice:
             # L2 was asked and had nothing better: not again before another l1_ttl has passed.
             held.kept_at = now
         return self._use(lookup, stored, self._log.judge_held(held), "l1", now)
 
+    def _may_answer(self, held: Held, policy: RoutePolicy, now: float) -> bool:
+        """Need L2 not be asked first?"""
+        return not self._has_l2 or now - held.kept_at <= policy.l1_ttl
+
     async def _from_l2(self, lookup: Lookup) -> Answer | None:
-        if self._shared.is_present:
+        if self._has_l2:
             stored = await look_up(self._tiers, lookup, self._clock(), secret=self._secret)
             if stored is not None:
                 # Judged at the moment of use, in the step that answers and back-fills (invalidation R7).
@@ -140,10 +176,10 @@ class RequestFlow:
             return self._use_part(lookup, stored, decision, tier, now)
         match decision.reuse:
             case Reuse.FRESH:
-                return self._hit(lookup, stored, decision, tier, now)
+                return self._answer_hit(lookup, stored, decision, tier, now)
             case Reuse.REFRESH:
                 self._refresher.refresh(lookup, stored)
-                return self._hit(lookup, stored, decision, tier, now)
+                return self._answer_hit(lookup, stored, decision, tier, now)
             case Reuse.VALIDATE_FIRST:
                 lookup.offer_base(stored, Forward.STALE if decision.stale else Forward.REQUEST)
             case Reuse.PASS:
@@ -162,23 +198,24 @@ class RequestFlow:
         lookup.refusal = decision.reason
         is_fresh = decision.reuse in (Reuse.FRESH, Reuse.REFRESH) and not decision.stale
         if is_fresh and self._cuts_parts and holds_range(lookup.request, stored):
-            return self._hit(lookup, stored, decision, tier, now)
+            return self._answer_hit(lookup, stored, decision, tier, now)
         is_usable = decision.reuse not in (Reuse.MISS, Reuse.PASS)
         if is_usable and may_be_joined(stored, is_fresh=is_fresh):
             lookup.offer_part(stored)
         return None
 
-    def _hit(
+    def _answer_hit(
         self, lookup: Lookup, stored: StoredResponse, decision: Decision, tier: str, now: float
     ) -> Answer:
+        hit = self._hit(stored, decision, tier, now, lookup.match.route.name)
+        return answers.from_hit(lookup.request, hit)
+
+    def _hit(self, stored: StoredResponse, decision: Decision, tier: str, now: float, route: str) -> Hit:
         outcome, detail = _outcome_of_hit(stored, decision, tier)
         if not self._log.is_synced:
             detail = "unsynced"
         ttl = whole_seconds_left(decision.seconds_left, is_stale=decision.stale)
-        status = CacheStatus(hit=True, ttl=ttl, detail=detail)
-        return answers.from_stored(
-            lookup.request, stored, status, outcome, now=now, route=lookup.match.route.name
-        )
+        return Hit(stored, int(stored.age(now)), ttl, outcome, detail, route, now)
 
     async def _from_origin(self, lookup: Lookup) -> Answer:
         refused = self._origin_flow.refused(lookup)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from proxy.model.failures import OriginFailure
 from proxy.model.fields import Fields
+from proxy.model.stored import StoredResponse
 from proxy.model.words import CacheStatus, Outcome
 
 
@@ -123,3 +124,22 @@ class Answer:
     extra: bytes = b""
     """More encoded lines of our own, e.g. Retry-After."""
     failure: OriginFailure | None = field(default=None)
+
+
+class Hit(NamedTuple):
+    """A stored response that answers now as it is: what an `Answer` is made of, or the bytes at once."""
+
+    stored: StoredResponse
+    age: int
+    ttl: int
+    """Seconds of freshness left; negative when stale."""
+    outcome: Outcome
+    detail: str
+    route: str
+    now: float
+    """When that was decided, epoch seconds."""
+
+    @property
+    def status(self) -> int:
+        """The stored response's."""
+        return self.stored.status

@@ -42,17 +42,26 @@ async def send(head: bytes, body: bytes | Body, framing: BodyFraming, output: Cl
             body.abandon()
 
 
-async def _send_bytes(head: bytes, body: bytes, output: ClientOutput) -> Sent:
+def write_whole(head: bytes, body: bytes, output: ClientOutput) -> Sent:
+    """Hand the answer to the transport, which may be full now."""
     try:
         if len(body) > COPIED_BYTES:
             output.write(head)
             output.write(body)
         else:
             output.write(head + body)
-        await output.drained()
     except ConnectionError:
         return NOTHING_SENT
     return Sent(len(body), is_complete=True)
+
+
+async def _send_bytes(head: bytes, body: bytes, output: ClientOutput) -> Sent:
+    sent = write_whole(head, body, output)
+    try:
+        await output.drained()
+    except ConnectionError:
+        return NOTHING_SENT
+    return sent
 
 
 class _Streaming:

@@ -20,6 +20,8 @@ from proxy.net.arriving_body import ArrivingBody
 from proxy.net.client_output import ClientOutput
 from proxy.net.head_reading import MAX_FIELDS
 from proxy.net.intake import Intake
+from proxy.net.plain_head import Shape
+from proxy.net.plain_lane import PlainLane
 from proxy.net.refusals import Refusal
 from proxy.net.request_reading import refusal_of
 from proxy.net.tunnels import ClientTunnel
@@ -41,17 +43,22 @@ class ClientConnection(RequestHandler):
         "_has_ended",
         "_head_timer",
         "_intake",
-        "_is_answering",
         "_is_deaf",
         "_is_leaving",
+        "_is_quiet",
+        "_lane",
         "_limits",
         "_metrics",
         "_tunnel",
+        "is_answering",
         "output",
         "peer",
+        "shape",
     )
 
-    def __init__(self, connections: web.Server, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self, connections: web.Server, limits: Limits, metrics: Metrics, lane: PlainLane | None
+    ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(
             connections,
@@ -77,15 +84,20 @@ class ClientConnection(RequestHandler):
         """Nothing that arrives matters any more."""
         self._is_leaving = False
         self._tunnel: ClientTunnel | None = None
+        self._lane = lane
+        self.shape: Shape | None = None
+        """Of the last plain head: a client's next one has most likely the same."""
         # for one request
-        self._is_answering = False
+        self._is_quiet = True
+        """Between two requests, nothing of the next one has come, and the last one did not end the connection."""
+        self.is_answering = False
         self._body: ArrivingBody | None = None
         self._head_timer: asyncio.TimerHandle | None = None
 
     @property
     def is_idle(self) -> bool:
         """Between requests, and no byte of the next one has come."""
-        return not self._is_answering and not self._intake
+        return not self.is_answering and not self._intake
 
     @property
     def is_spent(self) -> bool:
@@ -114,7 +126,7 @@ class ClientConnection(RequestHandler):
         Closed with unread bytes in the kernel, the connection would be reset, and the answer lost with it.
         """
         self._become_deaf()
-        self._is_answering = False
+        self.is_answering = False
         self._resume_transport_reading()
         self.output.write_eof()
         try:
@@ -123,9 +135,33 @@ class ClientConnection(RequestHandler):
         except TimeoutError:
             return
 
+    def begin_plain(self) -> None:
+        """The plain lane's answer takes a while: what comes meanwhile has to wait."""
+        self.is_answering = True
+        self._is_quiet = False
+
+    def was_used(self, now: float) -> None:
+        """Idle from `now` on (monotonic): aiohttp closes what is idle for too long."""
+        self._next_keepalive_close_time = now + KEEP_ALIVE_SECONDS
+
+    def end_plain(self, *, may_go_on: bool) -> None:
+        """The plain lane's answer is on the wire, or has failed."""
+        self.is_answering = False
+        if not may_go_on or self.is_spent:
+            self._become_deaf()
+            self.force_close()
+            return
+        self.was_used(self._loop.time())
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(
+                self._next_keepalive_close_time, self._process_keepalive
+            )
+        self._go_on()
+
     def leave(self) -> None:
         """Close now if idle, else after the answer under way."""
         self._is_leaving = True
+        self._is_quiet = False
         if self.is_idle:
             self.force_close()
 
@@ -150,6 +186,10 @@ class ClientConnection(RequestHandler):
         self.output.disconnect()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_quiet:
+            if self._lane is not None and self._lane.take(self, data):
+                return
+            self._is_quiet = False
         if self._is_deaf or self._force_close:
             return
         if self._tunnel is not None:
@@ -165,8 +205,9 @@ class ClientConnection(RequestHandler):
         if self._tunnel is not None:
             self._tunnel.feed_eof()
             return True
-        if not self._is_answering or self.output.ends_at_eof:
+        if not self.is_answering or self.output.ends_at_eof:
             self.output.client_left()
+            self.output.watch_flush()
             return False
         self._has_ended = True
         if self._body is not None:
@@ -182,6 +223,7 @@ class ClientConnection(RequestHandler):
         self.output.resume()
 
     def force_close(self) -> None:
+        self._is_quiet = False
         self.output.watch_flush()
         super().force_close()
 
@@ -190,9 +232,9 @@ class ClientConnection(RequestHandler):
         if self._upgraded and self._parser is not None:  # the upgrade was declined
             self._parser.set_upgraded(False)
             self._upgraded = False
-        self._is_answering = False
+        self.is_answering = False
         if resp.may_go_on:
-            self._advance()
+            self._go_on()
         else:
             self._become_deaf()
         if not resp.keep_alive:
@@ -200,7 +242,8 @@ class ClientConnection(RequestHandler):
         return resp, False
 
     def _process_keepalive(self) -> None:
-        if self._head_timer is not None:  # a head is arriving, which has a deadline of its own
+        # A head that is arriving has a deadline of its own; aiohttp does not know of what the plain lane answers.
+        if self._head_timer is not None or self.is_answering:
             self._keepalive_handle = None
             return
         super()._process_keepalive()
@@ -210,12 +253,19 @@ class ClientConnection(RequestHandler):
 
     # The way of the bytes: intake, parser, messages.
 
+    def _go_on(self) -> None:
+        """With what has come already, or wait for the next request."""
+        self._advance()
+        self._is_quiet = self.is_idle and not (
+            self._has_ended or self._is_leaving or self._intake.has_skipped
+        )
+
     def _advance(self) -> None:
         """Give the parser all that it may have now."""
         while self._intake and not self._reading_paused:
             if self._body is not None:
                 self._feed_body(self._body, self._body.take_from(self._intake))
-            elif self._is_answering or not self._feed_head():
+            elif self.is_answering or not self._feed_head():
                 break
         self._hold_or_release()
 
@@ -229,7 +279,7 @@ class ClientConnection(RequestHandler):
         if isinstance(head, Refusal):
             self._refuse(head)
             return False
-        self._is_answering = True
+        self.is_answering = True
         super().data_received(head)
         message, payload = self._messages[-1]
         if not isinstance(message, RawRequestMessage):
@@ -273,7 +323,7 @@ class ClientConnection(RequestHandler):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Queue the refusal as aiohttp queues requests; it is the connection's last answer."""
-        self._is_answering = True
+        self.is_answering = True
         self._messages.append((cast(RawRequestMessage, refusal), EMPTY_PAYLOAD))
         waiter = self._waiter
         if waiter is not None and not waiter.done():
@@ -301,7 +351,7 @@ class ClientConnection(RequestHandler):
 
     def _hold_or_release(self) -> None:
         """Stop reading what cannot be used yet; not before it is much, for that hides disconnects too."""
-        must_hold = len(self._intake) > READ_BUFFER_BYTES and self._is_answering and self._body is None
+        must_hold = len(self._intake) > READ_BUFFER_BYTES and self.is_answering and self._body is None
         if must_hold and not self._buffer_paused:
             self._pause_reading_for_buffer()
         elif self._buffer_paused and not must_hold:

@@ -45,6 +45,11 @@ class ClientOutput:
         self.ends_at_eof = False
         """An answer without a known end is under way: a client that closes its side has left."""
 
+    @property
+    def is_full(self) -> bool:
+        """The client is slow: the transport wants no more for now."""
+        return self._has_room is not None
+
     def connect(self, transport: asyncio.Transport) -> None:
         """The connection is made."""
         self._transport = transport

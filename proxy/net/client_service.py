@@ -8,43 +8,55 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import structlog
 
 from proxy.config.schema import Config
-from proxy.model import Answer, FailureKind, Request, Tunnel
+from proxy.model import Answer, FailureKind, Hit, Outcome, Request, Tunnel
 from proxy.net import wire
 from proxy.net.aiohttp_shapes import Finished, Incoming
 from proxy.net.answering import NOTHING_SENT, Sent, send
 from proxy.net.client_connection import ClientConnection
 from proxy.net.client_turn import Turn
+from proxy.net.plain_head import read_plain
+from proxy.net.plain_lane import PlainFlow
 from proxy.net.refusals import Refusal, problem_answer
 from proxy.net.request_reading import read_request
 from proxy.net.tunnels import pump
 from proxy.net.wire import Persistence
 from proxy.observe.metrics import Metrics
+from proxy.observe.tasks import spawn
 
 _log = structlog.get_logger("sidecache.clients")
 
 
-class Flow(Protocol):
+class Flow(PlainFlow, Protocol):
     """What the listener wants of the engine."""
 
-    def try_hit(self, request: Request) -> Answer | None:
+    def try_hit(self, request: Request, plan: Any) -> Answer | None:
         """The answer, if it takes no waiting."""
 
-    async def serve(self, request: Request) -> Answer:
+    async def serve(self, request: Request, plan: Any) -> Answer:
         """The answer, whatever it takes."""
 
 
 class Record(Protocol):
     """What the listener tells of each answered request, once."""
 
-    def __call__(
-        self, request: Request, answer: Answer, *, seconds: float, sent: int, complete: bool
-    ) -> None: ...
+    def record(self, request: Request, answer: Answer, *, seconds: float, sent: int, complete: bool) -> None:
+        """Count it and write its lines."""
+
+    def count(self, route: str, outcome: Outcome, seconds: float) -> bool:
+        """Only count it. True: an access line is to be written for it."""
+
+    def write_access(
+        self, request: Request, answer: Answer | Hit, *, seconds: float, sent: int, complete: bool
+    ) -> None:
+        """That line."""
 
 
 class ClientService:
@@ -53,13 +65,13 @@ class ClientService:
     def __init__(self, flow: Flow, config: Config, metrics: Metrics, record: Record) -> None:
         self.is_draining = False
         """Every answer is its connection's last."""
-        self.under_way: set[asyncio.Task[object]] = set()
+        self.under_way: set[asyncio.Task[Any]] = set()
         """Tasks with a request, also those whose client has left."""
         self.with_x_cache_status = config.x_cache_status
         self._flow = flow
         self._limits = config.limits
         self._metrics = metrics
-        self._record = record
+        self.record = record
 
     async def serve(self, incoming: Incoming) -> Finished:
         """What aiohttp calls the handler; runs in a task of its own."""
@@ -74,33 +86,73 @@ class ClientService:
         message = incoming.message
         if isinstance(message, Refusal):
             return await self._refuse(incoming.connection, message, method="")
-        turn = Turn(incoming, message, body_idle_seconds=self._limits.body_idle)
+        connection, idle = incoming.connection, self._limits.body_idle
+        turn = Turn.of(connection, message, incoming.payload, body_idle_seconds=idle)
         request = read_request(
             message, body=turn.body, peer=turn.connection.peer, on_interim=turn.send_interim
         )
         if isinstance(request, Refusal):
             return await self._refuse(turn.connection, request, method=message.method)
-        return await self._answer(turn, request)
+        return await self._answer(turn, request, None)
 
-    async def _answer(self, turn: Turn, request: Request) -> Finished:
+    def begin_plain(self, connection: ClientConnection, head: bytes, host: bytes, plan: object) -> None:
+        """Answer a head that the plain lane has taken: in a task of its own, without aiohttp's request."""
+        self._begin(connection, self._answer_plain(connection, head, host, plan))
+
+    def begin_draining(self, connection: ClientConnection) -> None:
+        """The plain lane has answered, but the client is slow to take it."""
+        self._begin(connection, self._drain(connection))
+
+    def _begin(self, connection: ClientConnection, answering: Coroutine[Any, Any, bool]) -> None:
+        connection.begin_plain()
+        task = spawn("plain request", self._end(connection, answering))
+        self.under_way.add(task)
+        task.add_done_callback(self.under_way.discard)
+
+    async def _end(self, connection: ClientConnection, answering: Coroutine[Any, Any, bool]) -> None:
+        may_go_on = False
+        try:
+            may_go_on = await answering
+        finally:
+            connection.end_plain(may_go_on=may_go_on)
+
+    async def _answer_plain(
+        self, connection: ClientConnection, head: bytes, host: bytes, plan: object
+    ) -> bool:
+        turn = Turn(connection)
+        request = read_plain(head, host=host, peer=connection.peer, on_interim=turn.send_interim)
+        return (await self._answer(turn, request, plan)).may_go_on
+
+    async def _drain(self, connection: ClientConnection) -> bool:
+        with suppress(ConnectionError):
+            await connection.output.drained()
+            return True
+        return False
+
+    async def _answer(self, turn: Turn, request: Request, plan: object) -> Finished:
         started_at = time.monotonic()
-        answer = self._blame_slow_client(turn, await self._ask(request))
+        answer = self._blame_slow_client(turn, await self._ask(request, plan))
         sent, persists = NOTHING_SENT, False
         try:
             sent, persists = await self._send(turn, request, answer)
         finally:
             seconds = time.monotonic() - started_at
-            self._record(request, answer, seconds=seconds, sent=sent.size, complete=sent.is_complete)
+            self.record.record(request, answer, seconds=seconds, sent=sent.size, complete=sent.is_complete)
         if answer.tunnel is not None:
             await self._pump(turn.connection, answer.tunnel)
         elif sent.is_complete and not persists and turn.connection.has_more_input:
             await turn.connection.linger()
         return Finished(turn.connection, may_go_on=persists)
 
-    async def _ask(self, request: Request) -> Answer:
+    async def _ask(self, request: Request, plan: object) -> Answer:
+        """The plan is None where nobody has made one yet: then L1 has not been asked either."""
         try:
-            answer = self._flow.try_hit(request)
-            return await self._flow.serve(request) if answer is None else answer
+            if plan is None:
+                plan = self._flow.plan(request)
+                answer = self._flow.try_hit(request, plan)
+                if answer is not None:
+                    return answer
+            return await self._flow.serve(request, plan)
         except asyncio.CancelledError:
             # Not ours: what the flow waited for was cancelled. This client need not suffer in silence.
             if cast(asyncio.Task[object], asyncio.current_task()).cancelling():

@@ -86,6 +86,11 @@ class Intake:
     def __repr__(self) -> str:
         return f"<Intake {len(self)} bytes>"
 
+    @property
+    def has_skipped(self) -> bool:
+        """The one empty line that may stand before the next request has been ignored."""
+        return self._skipped
+
     def add(self, data: bytes) -> None:
         """Take what the socket gave."""
         self._held = self._held[self._start :] + data if self else data

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+import aiohttp
+import structlog
 from aiohttp import http_parser, web
 from aiohttp.web_protocol import RequestHandler
 
@@ -18,6 +20,7 @@ from proxy.net import wire
 from proxy.net.aiohttp_shapes import Incoming
 from proxy.net.client_connection import ClientConnection
 from proxy.net.client_service import ClientService, Flow, Record
+from proxy.net.plain_lane import PlainLane, missing_internals
 from proxy.net.refusals import problem_answer
 from proxy.net.wire import Persistence
 from proxy.observe.metrics import Metrics
@@ -26,6 +29,9 @@ BACKLOG = 1024
 """Connections that the kernel holds for us (asyncio's default is 100)."""
 _LAST_MOMENT_SECONDS = 1.0
 """For what was cancelled to come to its end."""
+
+
+_log = structlog.get_logger("sidecache.clients")
 
 
 class ParserMissing(Exception):
@@ -37,7 +43,8 @@ class Listener:
 
     def __init__(self, flow: Flow, config: Config, metrics: Metrics, record: Record) -> None:
         self._service = ClientService(flow, config, metrics, record)
-        self._connections = Connections(self._service, config.limits, metrics)
+        self._lane = self._plain_lane(flow, config.limits.head) if config.plain_lane else None
+        self._connections = Connections(self._service, config.limits, metrics, self._lane)
         self._server: asyncio.Server | None = None
         metrics.gauges["client_connections"] = lambda: {(): len(self._connections.open)}
 
@@ -63,8 +70,18 @@ class Listener:
         return tuple(Address(*bound.getsockname()[:2]) for bound in self._server.sockets)
 
     def use(self, config: Config) -> None:
-        """Put what may change while running in force: whether X-Cache-Status is sent."""
+        """Put what may change while running in force: the routes, and whether X-Cache-Status is sent."""
+        if self._lane is not None:
+            self._lane.forget()
         self._service.with_x_cache_status = config.x_cache_status
+
+    def _plain_lane(self, flow: Flow, max_head: int) -> PlainLane | None:
+        """None, with a warning, where aiohttp's connection is not the one that the lane knows."""
+        missing = missing_internals()
+        if missing:
+            _log.warning("plain lane off: unknown aiohttp", version=aiohttp.__version__, missing=missing)
+            return None
+        return PlainLane(flow, self._service, max_head=max_head)
 
     def drain(self) -> None:
         """Make every answer the last of its connection; go on accepting.
@@ -98,12 +115,15 @@ class Listener:
 class Connections(web.Server):
     """The open connections; as aiohttp's server, makes them and is told of their beginning and end."""
 
-    def __init__(self, service: ClientService, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self, service: ClientService, limits: Limits, metrics: Metrics, lane: PlainLane | None
+    ) -> None:
         # aiohttp passes these on to the connection, whose own types for them are narrower than what it needs.
         super().__init__(cast(Any, service.serve), request_factory=cast(Any, Incoming))
         self.open: set[ClientConnection] = set()
         self._limits = limits
         self._metrics = metrics
+        self._lane = lane
         self._is_empty = asyncio.Event()
 
     def __call__(self) -> RequestHandler:
@@ -111,7 +131,7 @@ class Connections(web.Server):
         if len(self.open) >= self._limits.connections:
             self._metrics.connections_refused.add()
             return cast(RequestHandler, RefusedConnection())
-        connection = ClientConnection(self, self._limits, self._metrics)
+        connection = ClientConnection(self, self._limits, self._metrics, self._lane)
         self.open.add(connection)
         return connection
 

@@ -10,8 +10,8 @@ from enum import Enum
 from http import HTTPStatus
 from typing import NamedTuple
 
-from proxy.model import Answer, ResponseHead
-from proxy.policy.cache_status import format_cache_status
+from proxy.model import Answer, Hit, ResponseHead
+from proxy.policy.cache_status import format_cache_status, format_hit
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -75,6 +75,23 @@ def response_head(
             parts.append(b"X-Cache-Status: %b\r\n" % answer.outcome.nginx_word.encode())
     parts += (_framing_line(framing), persistence.value, b"\r\n")
     return b"".join(parts)
+
+
+def hit_head(hit: Hit, *, with_x_cache_status: bool) -> bytes:
+    """What `response_head` writes for a hit that is sent whole, or to HEAD, on a connection that stays open.
+
+    One format instead of an Answer, a framing and nine pieces: MEASURED.
+    """
+    stored = hit.stored
+    is_bodiless = stored.status in (204, 304)
+    return b"%b%bAge: %d\r\nCache-Status: %b\r\n%b%b\r\n" % (
+        _status_line(stored.status, stored.reason),
+        stored.lines,
+        hit.age,
+        format_hit(hit.ttl, hit.detail),
+        b"X-Cache-Status: %b\r\n" % hit.outcome.nginx_word.encode() if with_x_cache_status else b"",
+        b"" if is_bodiless else b"Content-Length: %d\r\n" % len(stored.body),
+    )
 
 
 def interim_head(head: ResponseHead) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import structlog
 
-from proxy.model import Answer, Outcome, Request
+from proxy.model import Answer, Hit, Outcome, Request
 from proxy.observe import logs
 from proxy.observe.metrics import Metrics
 
@@ -44,21 +44,25 @@ class Recorder:
 
     def record(self, request: Request, answer: Answer, *, seconds: float, sent: int, complete: bool) -> None:
         """Count the answer; `seconds` from the request's head, `sent` body bytes that left."""
-        route, outcome = answer.route, answer.outcome
+        if answer.cache_status is not None and answer.cache_status.collapsed:
+            self._metrics.coalesced.add(answer.route)
+        if answer.outcome is Outcome.ERROR and answer.status >= 500:
+            self._write_error(request, answer, seconds)
+        if self.count(answer.route, answer.outcome, seconds):
+            self.write_access(request, answer, seconds=seconds, sent=sent, complete=complete)
+
+    def count(self, route: str, outcome: Outcome, seconds: float) -> bool:
+        """Count an answer of this outcome. True: an access line was drawn for it."""
         self._metrics.requests.add(route, outcome.word)
         self._metrics.request_seconds.observe(seconds, route, outcome.word)
         if outcome is Outcome.NEGATIVE:
             self._metrics.negative_hits.add(route)
-        if answer.cache_status is not None and answer.cache_status.collapsed:
-            self._metrics.coalesced.add(route)
-        if outcome is Outcome.ERROR and answer.status >= 500:
-            self._write_error(request, answer, seconds)
-        if self._access_share > 0 and self._roll() < self._access_share:
-            self._write_access(request, answer, seconds, sent, complete)
+        return self._access_share > 0 and self._roll() < self._access_share
 
-    def _write_access(
-        self, request: Request, answer: Answer, seconds: float, sent: int, complete: bool
+    def write_access(
+        self, request: Request, answer: Answer | Hit, *, seconds: float, sent: int, complete: bool
     ) -> None:
+        """The line of an answered request."""
         self._access_log.info(
             "request",
             **_subject(request, answer, seconds),
@@ -109,7 +113,7 @@ class LineBudget:
         return withheld
 
 
-def _subject(request: Request, answer: Answer, seconds: float) -> dict[str, object]:
+def _subject(request: Request, answer: Answer | Hit, seconds: float) -> dict[str, object]:
     return {
         "method": request.method,
         "target": request.target,

@@ -16,6 +16,8 @@ _NEEDS_ESCAPE = re.compile(r'["\\]')
 
 def format_cache_status(status: CacheStatus) -> bytes:
     """The member alone, e.g. `sidecache; hit; ttl=41; detail=l1`."""
+    if status.hit and status.ttl is not None and status.detail is not None:
+        return format_hit(status.ttl, status.detail)
     parts = [_CACHE]
     if status.hit:
         parts.append(b"hit")
@@ -32,6 +34,11 @@ def format_cache_status(status: CacheStatus) -> bytes:
     if status.detail is not None:
         parts.append(_detail(status.detail))
     return b"; ".join(parts)
+
+
+def format_hit(ttl: int, detail: str) -> bytes:
+    """The member of an answer that the origin was not asked for."""
+    return b"sidecache; hit; ttl=%d; %b" % (ttl, _detail(detail))
 
 
 def whole_seconds_left(seconds_left: float, *, is_stale: bool = False) -> int:

@@ -83,6 +83,11 @@ class Recipe:
     bypass_headers: frozenset[bytes]
     bypass_cookies: frozenset[bytes]
 
+    @property
+    def telling_fields(self) -> frozenset[bytes]:
+        """The fields that the key or the bypass may depend on, beside Cookie."""
+        return self.overrides.union(self.headers, self.bypass_headers)
+
 
 def compile_recipe(policy: RoutePolicy) -> Recipe:
     """The policy's `key`, `identity` and `bypass_when`, in the form that requests are read with."""

@@ -20,6 +20,8 @@ from proxy.policy.targets import canonical_path
 
 UNMATCHED = "unmatched"
 
+_TELLING = frozenset({b"authorization", b"cache-control", b"connection", b"cookie", b"pragma"})
+"""Fields that decide about the cache whatever the route says."""
 _PORT = re.compile(rb":[0-9]*\Z")
 
 
@@ -71,6 +73,9 @@ class Routes:
         may_cache = config.defaults.cache and config.unmatched == "cache"
         self._unmatched = _stand_in(config, is_cacheable=may_cache, reason=Reason.ROUTE)
         self._unsafe = _stand_in(config, is_cacheable=False, reason=Reason.UNSAFE_TARGET)
+        routes = (*(candidate.route for candidate in candidates), self._unmatched.route)
+        self.telling_fields = _TELLING.union(*(route.recipe.telling_fields for route in routes))
+        """Request fields that matching, bypassing, keys or the reasons for passing may depend on."""
         self.names = (*(route.name for route in config.routes), UNMATCHED)
 
     def match(self, request: Request) -> RouteMatch:

@@ -7,7 +7,6 @@ import pytest
 from aiohttp.http_parser import HttpRequestParser
 
 from proxy.model import Answer, Fields, Request, ResponseHead
-from proxy.net.aiohttp_shapes import Incoming
 from proxy.net.client_output import ClientOutput
 from proxy.net.client_turn import Turn
 from proxy.net.request_reading import read_request
@@ -40,7 +39,7 @@ def given(raw: bytes) -> Given:
     messages, _, _ = HttpRequestParser(ReadableProtocol(loop), loop, 65536).feed_data(raw)
     message, payload = messages[0]
     connection: Any = Connection(output)
-    turn = Turn(Incoming(message, payload, connection, None, None), message, body_idle_seconds=60)
+    turn = Turn.of(connection, message, payload, body_idle_seconds=60)
     read = read_request(message, body=turn.body, peer="", on_interim=turn.send_interim)
     assert isinstance(read, Request)
     return Given(turn, read, transport)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy.config.schema import Address, Config
+from proxy.engine.answers import from_hit
 from proxy.model import (
     Answer,
     BodyBroken,
     CacheStatus,
     FailureKind,
+    Hit,
     OriginFailure,
     Outcome,
     Request,
@@ -94,15 +96,30 @@ class CannedFlow:
         self.bodies: list[bytes] = []
         self.hits: dict[bytes, Answer] = {}
         """By target; everything else goes to `handler`."""
+        self.plain_hits: dict[bytes, Hit] = {}
         self.handler: Handler = self.echo
 
-    def try_hit(self, request: Request) -> Answer | None:
+    telling_fields = frozenset({b"authorization", b"cookie"})
+
+    def plan(self, request: Request) -> Request:
+        return request
+
+    def plain_hit(self, plan: Request) -> Hit | None:
+        return self.plain_hits.get(plan.target)
+
+    def answer_hit(self, request: Request, hit: Hit) -> Answer:
+        return from_hit(request, hit)
+
+    def try_hit(self, request: Request, plan: Request) -> Answer | None:
         hit = self.hits.get(request.target)
         if hit is not None:
             self.requests.append(request)
         return hit
 
-    async def serve(self, request: Request) -> Answer:
+    async def serve(self, request: Request, plan: Request) -> Answer:
+        hit = self.try_hit(request, plan)
+        if hit is not None:
+            return hit
         self.requests.append(request)
         await asyncio.sleep(0)
         return await self.handler(request)
@@ -151,6 +168,15 @@ class Records(list[Recorded]):
         super().__init__()
         self._changed = asyncio.Event()
 
+    def count(self, route: str, outcome: Outcome, seconds: float) -> bool:
+        return True
+
+    def write_access(
+        self, request: Request, given: Answer | Hit, *, seconds: float, sent: int, complete: bool
+    ) -> None:
+        self.append(Recorded(request.target, given.status, sent, complete, seconds))
+        self._changed.set()
+
     def record(self, request: Request, given: Answer, *, seconds: float, sent: int, complete: bool) -> None:
         self.append(Recorded(request.target, given.status, sent, complete, seconds))
         self._changed.set()
@@ -191,7 +217,7 @@ async def serving(
         {"origin": {"url": "http://127.0.0.1:1"}, "limits": limits, "x_cache_status": x_cache_status}
     )
     flow, metrics, records = flow or CannedFlow(), Metrics(), Records()
-    listener = Listener(flow, config, metrics, records.record)
+    listener = Listener(flow, config, metrics, records)
     bound = await listener.start(unix or Address("127.0.0.1", 0))
     crashes: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, crash: crashes.append(crash))

@@ -1,0 +1,48 @@
+"""What a request asks for, as far as it depends neither on the time nor on what is stored.
+
+Made once for each request, and kept by the plain lane for all that ask the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from proxy.config.policy import RoutePolicy
+from proxy.engine.lookup import Lookup
+from proxy.model import Request
+from proxy.policy.bypass import Bypass, bypass
+from proxy.policy.cache_key import CacheKey, make_key
+from proxy.policy.directives import RequestDirectives, request_directives
+from proxy.policy.routes import RouteMatch, Routes
+
+
+@dataclass(slots=True)
+class Plan:
+    """The route of a request, and either why the cache is not asked, or where it is."""
+
+    request: Request
+    match: RouteMatch
+    refusal: Bypass | None
+    directives: RequestDirectives
+    digest: bytes
+    """The primary key; empty where the cache is not asked."""
+    key: CacheKey | None
+    policy: RoutePolicy
+    route: str
+
+    def lookup(self, request: Request) -> Lookup:
+        """The way of `request` through the tiers; only where there is no refusal."""
+        return Lookup(request, self.match, self.directives, cast(CacheKey, self.key))
+
+
+def make_plan(request: Request, routes: Routes, *, secret: bytes) -> Plan:
+    """By the routes in force."""
+    match = routes.match(request)
+    route = match.route
+    refusal = bypass(request, match)
+    directives = request_directives(request.fields)
+    if refusal is not None:
+        return Plan(request, match, refusal, directives, b"", None, route.policy, route.name)
+    key = make_key(request, route, secret=secret)
+    return Plan(request, match, None, directives, key.digest, key, route.policy, route.name)
