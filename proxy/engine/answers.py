@@ -148,8 +148,9 @@ def not_stored(
 def passed(response: OriginResponse, status: CacheStatus, outcome: Outcome, *, route: str) -> Answer:
     """The origin's own response, not stored."""
     answer = _from_head(response.head, outcome, status, route)
-    answer.body, answer.length = response.body, response.body.length
-    answer.tunnel = response.tunnel
+    answer.length, answer.tunnel = response.body.length, response.tunnel
+    rest = response.body.take_rest() if response.tunnel is None else None
+    answer.body = response.body if rest is None else rest
     return answer
 
 

@@ -41,6 +41,10 @@ class Receiver:
     ) -> bytes | Ending:
         """The body, once it is complete; or how the fetch ends without it."""
         length = response.body.length
+        if not is_streamed and length is not None and length <= self.max_body(lookup):
+            whole = response.body.take_rest()
+            if whole is not None:
+                return whole
         spool = Spool(length=length, max_bytes=self.max_body(lookup), budget=self._budget)
         if is_streamed:
             _open_stream(flight, response, spool)

@@ -5,13 +5,14 @@ Values only. Nothing here does I/O, reads a clock or rolls dice; every instant e
 """
 
 from proxy.model.failures import FailureKind, OriginFailure
-from proxy.model.fields import FieldLine, Fields
+from proxy.model.fields import FieldLine, Fields, encode_lines
 from proxy.model.messages import (
     Answer,
     Body,
     BodyBroken,
     Framing,
     Hit,
+    InboundBody,
     OriginResponse,
     Request,
     ResponseHead,
@@ -48,6 +49,7 @@ __all__ = [
     "Framing",
     "Held",
     "Hit",
+    "InboundBody",
     "LifetimeSource",
     "OriginFailure",
     "OriginResponse",
@@ -63,4 +65,5 @@ __all__ = [
     "Tunnel",
     "Validity",
     "VaryRecord",
+    "encode_lines",
 ]

@@ -20,11 +20,16 @@ class Fields:
         self._index: dict[bytes, list[bytes]] | None = None
 
     def _by_name(self) -> dict[bytes, list[bytes]]:
-        index = self._index
-        if index is None:
-            index = self._index = {}
-            for name, value in self.lines:
-                index.setdefault(name.lower(), []).append(value)
+        if self._index is not None:
+            return self._index
+        index: dict[bytes, list[bytes]] = {}
+        for name, value in self.lines:
+            lowered = name.lower()
+            if lowered in index:
+                index[lowered].append(value)
+            else:
+                index[lowered] = [value]
+        self._index = index
         return index
 
     def __contains__(self, name: bytes) -> bool:
@@ -59,19 +64,36 @@ class Fields:
 
     def without(self, names: Iterable[bytes]) -> Fields:
         """A copy that lacks the named fields (lower-case names)."""
+        index = self._by_name()
         unwanted = frozenset(names)
-        return Fields(line for line in self.lines if line[0].lower() not in unwanted)
+        if unwanted.isdisjoint(index):
+            return self
+        copy = Fields([line for line in self.lines if line[0].lower() not in unwanted])
+        # What has been looked up in these fields is looked up in the copy.
+        copy._index = {name: values for name, values in index.items() if name not in unwanted}
+        return copy
 
     def plus(self, lines: Iterable[FieldLine]) -> Fields:
         """A copy with more lines at the end."""
-        return Fields((*self.lines, *lines))
+        copy = Fields((*self.lines, *lines))
+        if self._index is not None:
+            copy._index = dict(self._index)
+            for name, value in copy.lines[len(self.lines) :]:
+                lowered = name.lower()
+                copy._index[lowered] = [*copy._index.get(lowered, ()), value]
+        return copy
 
     def encode(self) -> bytes:
         """The lines as they stand in a head: `Name: value CRLF`, without the empty line."""
-        return b"".join([b"%b: %b\r\n" % line for line in self.lines])
+        return encode_lines(self.lines)
 
     @classmethod
     def decode(cls, encoded: bytes) -> Fields:
         """The inverse of `encode`, for heads that we wrote ourselves."""
         lines = (line.partition(b": ") for line in encoded.split(b"\r\n")[:-1])
         return cls((name, value) for name, _, value in lines)
+
+
+def encode_lines(lines: Iterable[FieldLine]) -> bytes:
+    """Lines as they stand in a head, each with its end."""
+    return b"\r\n".join([*map(b": ".join, lines), b""])

@@ -35,6 +35,13 @@ class Body(Protocol):
         """The reader wants no more; what is left is the owner's to drain or cut off."""
 
 
+class InboundBody(Body, Protocol):
+    """A body on its way to us over a connection: all of it may be here already."""
+
+    def take_rest(self) -> bytes | None:
+        """All that is left to read, if it has arrived to the end; None: read on, for it has not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request, validated and normalised at the edge; fields as received."""
@@ -49,7 +56,7 @@ class Request:
     version: tuple[int, int] = (1, 1)
     peer: str = ""
     """The address of the client's end of the connection; empty for a unix socket."""
-    body: Body | None = None
+    body: InboundBody | None = None
     """None where the request has no body at all (Content-Length: 0 has none)."""
     upgrade: bool = False
     """Asks to leave HTTP on this connection (`Connection: upgrade`)."""
@@ -96,7 +103,7 @@ class OriginResponse:
     """What the origin began to answer; `body` must be read to its end or abandoned."""
 
     head: ResponseHead
-    body: Body
+    body: InboundBody
     framing: Framing
     requested_at: float
     received_at: float

@@ -58,13 +58,20 @@ class Admission:
         """No further tunnel may be opened."""
         return self.tunnels >= self._max_tunnels
 
+    def try_enter(self) -> Place | None:
+        """A place if there is one without waiting and nobody waits; None: `enter` says why, or waits."""
+        if self._is_closed or self._waiting or self.in_flight >= self._max_in_flight:
+            return None
+        self.in_flight += 1
+        return Place(self)
+
     async def enter(self, timeout: float) -> Place | OriginFailure:
         """A place, at once or after waiting for at most `timeout` seconds."""
         if self._is_closed:
             return _closed()
-        if self.in_flight < self._max_in_flight and not self._waiting:
-            self.in_flight += 1
-            return Place(self)
+        place = self.try_enter()
+        if place is not None:
+            return place
         if self.queued >= self._queue_size:
             return OriginFailure(FailureKind.QUEUE_FULL, f"{self.queued} requests are waiting")
         return await self._wait(timeout)

@@ -42,18 +42,15 @@ class BodyDecoder(Protocol):
 class CountedDecoder:
     """A body of `length` bytes; zero for one that has no body."""
 
-    __slots__ = ("_left", "has_surplus")
+    __slots__ = ("_left", "has_surplus", "is_complete")
 
     fault: str | None = None
 
     def __init__(self, length: int) -> None:
         self.has_surplus = False
-        self._left = length
-
-    @property
-    def is_complete(self) -> bool:
+        self.is_complete = length == 0
         """All bytes have been seen."""
-        return self._left == 0
+        self._left = length
 
     @property
     def missing(self) -> str | None:
@@ -62,9 +59,13 @@ class CountedDecoder:
 
     def feed(self, data: bytes) -> bytes:
         """As far as the count goes."""
-        self.has_surplus = len(data) > self._left
-        piece = data[: self._left]
-        self._left -= len(piece)
+        self._left -= len(data)
+        if self._left > 0:
+            return data
+        piece = data[: len(data) + self._left]
+        self.has_surplus = self._left < 0
+        self.is_complete = True
+        self._left = 0
         return piece
 
 

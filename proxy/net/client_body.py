@@ -51,6 +51,13 @@ class ClientBody:
         except _ENDED_EARLY as error:
             raise _broken(str(error) or type(error).__name__) from error
 
+    def take_rest(self) -> bytes | None:
+        """What has arrived, if it is all."""
+        if not self._payload.is_eof() or self._payload.exception() is not None:
+            return None
+        self._on_first_read = None  # RFC 9110 §10.1.1: needless now
+        return self._payload.read_nowait()
+
     def abandon(self) -> None:
         """Nothing to do: the connection cuts off what is not read, and its buffer is bounded."""
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 
 from proxy.model import FailureKind, Framing, OriginFailure, Request
 from proxy.net.forwarding import interim_head
 from proxy.net.origin_connection import CloseCause, OriginConnection
 from proxy.net.received_body import ReceivedBody
 from proxy.net.response_head import Delimiter, ReceivedHead
-from proxy.net.response_parser import End, Event, FinalHead, InterimHead, Piece, ResponseParser
-from proxy.net.upload import send_body
+from proxy.net.response_parser import ResponseParser
+from proxy.net.upload import frame_whole, send_body
 from proxy.observe.tasks import spawn
 
 
@@ -33,6 +33,31 @@ class Patience(NamedTuple):
 class Exchange:
     """Begun by `begin`; `final_head` waits for the head, and `body` is what follows it."""
 
+    __slots__ = (
+        "_has_partial_head",
+        "_interim_heads",
+        "_is_paused",
+        "_is_request_sent",
+        "_on_end",
+        "_parser",
+        "_patience",
+        "_request",
+        "_upload",
+        "_waiter",
+        "body",
+        "connection",
+        "delimiter",
+        "failure",
+        "has_ended",
+        "has_response_byte",
+        "head",
+    )
+
+    body: ReceivedBody
+    """From the head on."""
+    delimiter: Delimiter
+    """From the head on."""
+
     def __init__(
         self,
         request: Request,
@@ -45,8 +70,6 @@ class Exchange:
     ) -> None:
         self.connection = connection
         self.head: ReceivedHead | None = None
-        self.delimiter = Delimiter(Framing.NONE)
-        self.body = ReceivedBody(None, self)
         self.failure: OriginFailure | None = None
         self.has_ended = False
         self.has_response_byte = False
@@ -57,30 +80,37 @@ class Exchange:
         self._parser = ResponseParser(
             request.method, max_head=max_head, may_switch=request.upgrade, relays_codings=relays_codings
         )
-        self._interim_heads: deque[ReceivedHead] = deque()
+        self._interim_heads: deque[ReceivedHead] | None = None
         self._has_partial_head = False
         self._is_paused = False
-        self._is_request_sent = request.body is None
+        self._is_request_sent = False
         self._upload: asyncio.Task[OriginFailure | None] | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def begin(self, head: bytes) -> None:
         """Send the request's head, and its body while the response may already arrive."""
         self.connection.attach(self)
-        self.connection.write((head,))
         body = self._request.body
-        if body is None:
-            self.connection.deadline.set(self._patience.response)
+        rest = None if body is None else body.take_rest()
+        if body is not None and rest is None:
+            self.connection.write((head,))
+            upload = send_body(body, self.connection, patience=self._patience.idle)
+            self._upload = spawn("origin upload", upload)
+            self._upload.add_done_callback(self._on_uploaded)
             return
-        upload = send_body(body, self.connection, patience=self._patience.idle)
-        self._upload = spawn("origin upload", upload)
-        self._upload.add_done_callback(self._on_uploaded)
+        whole = () if body is None or rest is None else frame_whole(rest, body.length)
+        if isinstance(whole, OriginFailure):
+            self._fail(whole)
+            return
+        self._is_request_sent = True
+        self.connection.write((head, *whole))
+        self.connection.deadline.set(self._patience.response)
 
     async def final_head(self) -> ReceivedHead | OriginFailure:
         """Wait for the final head; pass interim heads on, in order, before it."""
         while True:
-            while self._interim_heads:
-                await self._pass_on(self._interim_heads.popleft())
+            if self._interim_heads:
+                await self._pass_on(self._interim_heads)
             if self.head is not None:
                 return self.head
             if self.failure is not None:
@@ -127,18 +157,19 @@ class Exchange:
     def on_bytes(self, data: bytes) -> None:
         """From the connection."""
         self.has_response_byte = True
-        for event in self._parser.feed(data):
-            self._on_event(event)
+        self._parser.feed(data, self)
+        if self.has_ended:
+            return
         if self.head is not None:
             self._await_more()
-        elif self._parser.is_within_head and not self._has_partial_head and not self.has_ended:
+        elif self._parser.is_within_head and not self._has_partial_head:
             self._has_partial_head = True
             # Once, and not again for each byte: a dripped head must not live for ever.
             self.connection.deadline.set(self._patience.idle)
 
     def on_eof(self) -> bool:
         """From the connection. True for a tunnel: the other direction may go on."""
-        self._on_event(self._parser.feed_eof())
+        self._parser.feed_eof(self)
         return not self.has_ended
 
     def on_lost(self, error: Exception | None) -> None:
@@ -157,42 +188,40 @@ class Exchange:
         kind = FailureKind.IDLE_TIMEOUT if is_begun else FailureKind.RESPONSE_TIMEOUT
         self._fail(OriginFailure(kind, f"nothing for {seconds:g} s"))
 
-    def _on_event(self, event: Event) -> None:
-        match event:
-            case Piece(data):
-                self.body.put(data)
-            case FinalHead(head, delimiter):
-                self._on_head(head, delimiter)
-            case End(has_surplus):
-                self._on_complete(has_surplus=has_surplus)
-            case InterimHead(head):
-                self._on_interim(head)
-            case OriginFailure():
-                self._fail(event)
-            case unknown:
-                assert_never(unknown)
-
-    def _on_interim(self, head: ReceivedHead) -> None:
+    def on_interim_head(self, head: ReceivedHead) -> None:
+        """From the parser."""
         # Our own 100 is the listener's to send (RFC 9110 §10.1.1).
         if head.status == 100 or self._request.on_interim is None:
             return
+        if self._interim_heads is None:
+            self._interim_heads = deque()
         self._interim_heads.append(head)
         self._wake()
 
-    def _on_head(self, head: ReceivedHead, delimiter: Delimiter) -> None:
+    def on_final_head(self, head: ReceivedHead, delimiter: Delimiter) -> None:
+        """From the parser."""
         self.head = head
         self.delimiter = delimiter
-        self.body.length = delimiter.length
+        self.body = ReceivedBody(delimiter.length, self)
         if head.status >= 300:
             # RFC 9112 §9.5: cease sending what is refused; a 2xx may answer what we are still sending.
             self._stop_upload()
         self._wake()
 
-    def _on_complete(self, *, has_surplus: bool) -> None:
+    def on_piece(self, data: bytes) -> None:
+        """From the parser."""
+        self.body.put(data)
+
+    def on_end(self, *, has_surplus: bool) -> None:
+        """From the parser."""
         self.body.finish()
         is_tunnel = self.head is not None and self.head.status == 101
         if not is_tunnel:
             self._end(self._cause_after_response(has_surplus=has_surplus))
+
+    def on_fault(self, failure: OriginFailure) -> None:
+        """From the parser."""
+        self._fail(failure)
 
     def _cause_after_response(self, *, has_surplus: bool) -> CloseCause | None:
         if has_surplus:
@@ -223,15 +252,16 @@ class Exchange:
         if not self.has_ended and not self._is_paused:
             self.connection.deadline.set(self._patience.idle)
 
-    async def _pass_on(self, head: ReceivedHead) -> None:
-        if self._request.on_interim is not None:
-            await self._request.on_interim(interim_head(head))
+    async def _pass_on(self, heads: deque[ReceivedHead]) -> None:
+        while heads and self._request.on_interim is not None:
+            await self._request.on_interim(interim_head(heads.popleft()))
 
     def _fail(self, failure: OriginFailure, cause: CloseCause = CloseCause.ERROR) -> None:
         if self.has_ended:
             return
         self.failure = failure
-        self.body.fail(failure)
+        if self.head is not None:
+            self.body.fail(failure)
         self._end(cause)
         self._wake()
 

@@ -12,7 +12,7 @@ from email.utils import formatdate
 from proxy.config.origin import PRESERVE_HOST
 from proxy.config.schema import Forwarded
 from proxy.model import FieldLine, Fields, Request, ResponseHead
-from proxy.net.fields import list_members
+from proxy.net.fields import NameMemo, list_members
 from proxy.net.response_head import ReceivedHead
 
 PSEUDONYM = b"sidecache"
@@ -81,6 +81,9 @@ END_TO_END = frozenset(
 holds, or from us what the origin forbids."""
 _END_TO_END_PREFIX = b"x-forwarded-"
 
+_DROPPED_IN_RESPONSES = HOP_BY_HOP | {b"content-length"}
+_VIA = (b"1.0 " + PSEUDONYM, b"1.1 " + PSEUDONYM)
+"""By the minor version that a message came with."""
 _WITH_BODY = frozenset({"PATCH", "POST", "PUT"})
 _FOR, _HOST, _PROTO = b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"
 
@@ -96,7 +99,7 @@ def nominated(fields: Fields, keyed: AbstractSet[bytes] = frozenset()) -> frozen
 class RequestForwarding:
     """What the configuration makes of a request's fields; built once."""
 
-    __slots__ = ("_config", "_dropped", "_host", "_keyed", "_own_host")
+    __slots__ = ("_config", "_host", "_keyed", "_own_host", "_passes")
 
     def __init__(
         self,
@@ -114,19 +117,23 @@ class RequestForwarding:
         self._own_host = self._host or authority
         dropped = HOP_BY_HOP | {b"expect", b"content-length"}
         dropped |= {name for name, mode in rewritten.items() if mode != "pass"}
-        self._dropped = dropped if self._host is None else dropped | {b"host"}
+        dropped = dropped if self._host is None else dropped | {b"host"}
+        self._passes = NameMemo(lambda name: name.lower() not in dropped)
 
     def lines(self, request: Request) -> list[FieldLine]:
         """The field lines that the origin gets, framing included."""
         fields = request.fields
-        dropped = self._dropped | nominated(fields, self._keyed)
-        kept = [line for line in fields.lines if line[0].lower() not in dropped]
+        passes = self._passes
+        kept = [line for line in fields.lines if passes[line[0]]]
+        if b"connection" in fields:
+            dropped = nominated(fields, self._keyed)
+            kept = [line for line in kept if line[0].lower() not in dropped]
         if self._host is not None or b"host" not in fields:
             kept.insert(0, (b"Host", self._own_host))
         kept += self._about_client(request)
         kept += _framing(request)
         if self._config.via:
-            kept.append((b"Via", _via(request.version[1])))
+            kept.append((b"Via", _VIA[request.version[1]]))
         if request.upgrade:
             kept += [(b"Connection", b"Upgrade"), (b"Upgrade", fields.combined(b"upgrade") or b"")]
         return kept
@@ -157,29 +164,27 @@ class RequestForwarding:
 def response_head(received: ReceivedHead, *, via: bool, now: float) -> ResponseHead:
     """The final head as the rest of the house knows it. `now`: epoch seconds, for a missing Date."""
     fields = received.fields
-    dropped = HOP_BY_HOP | {b"content-length"} | nominated(fields)
+    dropped = _DROPPED_IN_RESPONSES
+    if b"connection" in fields:
+        dropped |= nominated(fields)
     if received.status == 101:  # what was switched to: the client must be told
         dropped -= {b"upgrade"}
-    kept = [line for line in fields.lines if line[0].lower() not in dropped]
+    added: list[FieldLine] = []
     if b"date" not in fields:  # RFC 9110 §6.6.1
-        kept.append((b"Date", formatdate(now, usegmt=True).encode()))
+        added.append((b"Date", formatdate(now, usegmt=True).encode()))
     if via:
-        kept.append((b"Via", _via(0 if received.is_http_10 else 1)))
-    return ResponseHead(received.status, Fields(kept), received.reason)
+        added.append((b"Via", _VIA[not received.is_http_10]))
+    return ResponseHead(received.status, fields.without(dropped).plus(added), received.reason)
 
 
 def interim_head(received: ReceivedHead) -> ResponseHead:
     """A 1xx head to pass on: nothing is added to it."""
-    fields = received.fields.without(HOP_BY_HOP | {b"content-length"} | nominated(received.fields))
+    fields = received.fields.without(_DROPPED_IN_RESPONSES | nominated(received.fields))
     return ResponseHead(received.status, fields, received.reason)
 
 
 def _is_end_to_end(name: bytes) -> bool:
     return name in END_TO_END or name.startswith(_END_TO_END_PREFIX)
-
-
-def _via(minor_version: int) -> bytes:
-    return b"1.%d %b" % (minor_version, PSEUDONYM)
 
 
 def _framing(request: Request) -> list[FieldLine]:

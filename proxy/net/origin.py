@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from functools import partial
 from typing import NamedTuple
 
 from proxy.config.schema import Forwarded, Limits, Origin
@@ -21,7 +20,7 @@ from proxy.net.admission import Admission, Place
 from proxy.net.dialing import Dialer
 from proxy.net.exchange import Exchange, Patience
 from proxy.net.forwarding import RequestForwarding, response_head
-from proxy.net.origin_connection import CloseCause
+from proxy.net.origin_connection import CloseCause, OriginConnection
 from proxy.net.origin_record import OriginRecord
 from proxy.net.origin_tunnel import OriginTunnel
 from proxy.net.pool import Pool
@@ -80,7 +79,7 @@ class OriginClient:
             max_in_flight=config.max_in_flight, queue_size=config.queue.size, max_tunnels=limits.tunnels
         )
         self._pool = Pool(config.pool, dialer, metrics, monotonic=monotonic)
-        self._exchanges: set[Exchange] = set()
+        self._exchanges: dict[Exchange, Place] = {}
         metrics.gauges |= {
             "origin_in_flight": lambda: {(): self._admission.in_flight},
             "origin_queue": lambda: {(): self._admission.queued},
@@ -125,12 +124,14 @@ class OriginClient:
             return head
         if request.upgrade and self._admission.is_full_of_tunnels:
             return _TUNNELS_FULL
-        acquire_timeout = self._config.pool.acquire_timeout
-        asked_at = self._monotonic()
-        place = await self._admission.enter(min(self._config.queue.timeout, acquire_timeout))
+        place: Place | OriginFailure | None = self._admission.try_enter()
+        patience = self._config.pool.acquire_timeout
+        if place is None:
+            asked_at = self._monotonic()
+            place = await self._admission.enter(min(self._config.queue.timeout, patience))
+            patience -= self._monotonic() - asked_at
         if isinstance(place, OriginFailure):
             return place
-        patience = acquire_timeout - (self._monotonic() - asked_at)
         outcome: OriginResponse | OriginFailure | None = None
         try:
             outcome = await self._sent(request, head, place, route=route, patience=patience)
@@ -158,7 +159,9 @@ class OriginClient:
     async def _attempt(
         self, request: Request, head: bytes, place: Place, *, route: str, patience: float, fresh: bool
     ) -> _Attempt | OriginFailure:
-        connection = await self._pool.acquire(fresh=fresh, timeout=max(patience, 0))
+        connection: OriginConnection | OriginFailure | None = None if fresh else self._pool.take_idle()
+        if connection is None:
+            connection = await self._pool.acquire(fresh=fresh, timeout=max(patience, 0))
         if isinstance(connection, OriginFailure):
             return connection
         exchange = Exchange(
@@ -167,9 +170,9 @@ class OriginClient:
             patience=self._patience,
             max_head=self._max_head,
             relays_codings=self._relays_codings,
-            on_end=partial(self._on_end, place),
+            on_end=self._on_end,
         )
-        self._exchanges.add(exchange)
+        self._exchanges[exchange] = place
         requested_at, sent_at = self._clock(), self._monotonic()
         try:
             exchange.begin(head)
@@ -184,8 +187,9 @@ class OriginClient:
         self, attempt: _Attempt, received: ReceivedHead, place: Place
     ) -> OriginResponse | OriginFailure:
         exchange = attempt.exchange
-        leaves_slot = received.status == 101 or _is_event_stream(received)
-        if leaves_slot and not exchange.has_ended and not self._keep_open(exchange, place):
+        # What has ended is back in the pool already.
+        leaves_slot = not exchange.has_ended and (received.status == 101 or _is_event_stream(received))
+        if leaves_slot and not self._keep_open(exchange, place):
             return _TUNNELS_FULL
         return OriginResponse(
             head=response_head(received, via=self._has_via, now=attempt.received_at),
@@ -209,8 +213,8 @@ class OriginClient:
         self._record.tunnel()
         return OriginTunnel(exchange)
 
-    def _on_end(self, place: Place, exchange: Exchange, cause: CloseCause | None) -> None:
-        self._exchanges.discard(exchange)
+    def _on_end(self, exchange: Exchange, cause: CloseCause | None) -> None:
+        place = self._exchanges.pop(exchange)
         if place.is_tunnel and cause is not CloseCause.SHUTDOWN:
             cause = CloseCause.TUNNEL
         self._pool.release(exchange.connection, cause)

@@ -24,6 +24,9 @@ _SHED = frozenset(
 )
 """The origin was spared."""
 
+_CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
+"""By the first digit of the status."""
+
 _log = structlog.get_logger("sidecache.origin")
 
 
@@ -79,4 +82,4 @@ def _word(outcome: OriginResponse | OriginFailure | None) -> str:
         return CANCELLED
     if isinstance(outcome, OriginFailure):
         return outcome.kind.word
-    return f"{outcome.head.status // 100}xx"
+    return _CLASSES[outcome.head.status // 100]

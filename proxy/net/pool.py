@@ -42,6 +42,8 @@ class Pool:
         self._monotonic = monotonic
         self._maintenance: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._max_lifetime = config.max_lifetime
+        self._idle_timeout = config.idle_timeout
         self._idle: deque[OriginConnection] = deque()
         """Longest idle first."""
         self._in_use: set[OriginConnection] = set()
@@ -71,7 +73,7 @@ class Pool:
 
     async def acquire(self, *, fresh: bool, timeout: float) -> OriginConnection | OriginFailure:
         """A connection, idle or new; `fresh`: a new one in any case."""
-        if not fresh and (connection := self._take_idle()):
+        if not fresh and (connection := self.take_idle()):
             return connection
         try:
             async with asyncio.timeout(timeout):
@@ -81,13 +83,13 @@ class Pool:
 
     def release(self, connection: OriginConnection, cause: CloseCause | None) -> None:
         """Give a connection back; with a cause it is closed for it."""
-        if cause is None:
-            cause = self._cause_to_retire(connection)
+        now = self._monotonic()
+        cause = cause or self._cause_to_retire(connection, now)
         if cause is not None:
             connection.close(cause, gently=cause is CloseCause.TUNNEL)
             return
         self._in_use.discard(connection)
-        connection.idle_since = self._monotonic()
+        connection.idle_since = now
         self._idle.append(connection)
         self._changed.set()
 
@@ -98,8 +100,9 @@ class Pool:
 
     def sweep(self) -> None:
         """Close the idle connections that have become too old."""
+        now = self._monotonic()
         for connection in tuple(self._idle):
-            cause = self._cause_to_retire(connection)
+            cause = self._cause_to_close_idle(connection, now)
             if cause is not None:
                 connection.close(cause)
 
@@ -126,10 +129,12 @@ class Pool:
             await self.top_up()
             await asyncio.sleep(MAINTENANCE_SECONDS)
 
-    def _take_idle(self) -> OriginConnection | None:
+    def take_idle(self) -> OriginConnection | None:
+        """The idle connection that was used last; None: there is none that can be used."""
+        now = self._monotonic()
         while self._idle:
             connection = self._idle[-1]
-            cause = self._cause_to_retire(connection)
+            cause = self._cause_to_close_idle(connection, now)
             if cause is None and not connection.is_usable():
                 cause = CloseCause.ORIGIN_CLOSED
             if cause is None:
@@ -142,7 +147,7 @@ class Pool:
     async def _wait_or_open(self, *, fresh: bool) -> OriginConnection | OriginFailure:
         """Only connections being opened ahead of need can take a request's room, and not for long."""
         while not self._is_closed:
-            if not fresh and (connection := self._take_idle()):
+            if not fresh and (connection := self.take_idle()):
                 return connection
             if not self._has_room() and self._idle:
                 self._idle[0].close(CloseCause.IDLE)
@@ -172,16 +177,15 @@ class Pool:
     def _has_room(self) -> bool:
         return self.idle + self.in_use + self._opening < self._config.max_connections
 
-    def _cause_to_retire(self, connection: OriginConnection) -> CloseCause | None:
-        now = self._monotonic()
+    def _cause_to_retire(self, connection: OriginConnection, now: float) -> CloseCause | None:
         if self._is_closed:
             return CloseCause.SHUTDOWN
-        if now - connection.opened_at >= self._config.max_lifetime:
-            return CloseCause.LIFETIME
-        is_idle = connection not in self._in_use
-        if is_idle and now - connection.idle_since >= self._config.idle_timeout:
+        return CloseCause.LIFETIME if now - connection.opened_at >= self._max_lifetime else None
+
+    def _cause_to_close_idle(self, connection: OriginConnection, now: float) -> CloseCause | None:
+        if now - connection.idle_since >= self._idle_timeout:
             return CloseCause.IDLE
-        return None
+        return self._cause_to_retire(connection, now)
 
     def _forget(self, connection: OriginConnection, cause: CloseCause) -> None:
         self._metrics.origin_connections_closed.add(cause.value)

@@ -71,6 +71,15 @@ class ReceivedBody:
             self._source.resume()
         return piece
 
+    def take_rest(self) -> bytes | None:
+        """All unread pieces as one, if the last of them has arrived."""
+        if not self.is_complete:
+            return None
+        rest = b"".join(self._pieces)
+        self._pieces.clear()
+        self._unread = 0
+        return rest
+
     def abandon(self) -> None:
         """Drop what is unread and stop the source unless the body is complete."""
         self._pieces.clear()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from proxy.model import FailureKind, FieldLine, OriginFailure
+from proxy.model import FailureKind, FieldLine, OriginFailure, encode_lines
 from proxy.net.fields import are_field_lines, is_token
 
 _TARGET = re.compile(rb"/[\x21-\x7e\x80-\xff]*|\*")
@@ -23,8 +23,7 @@ def encode_request_head(method: str, target: bytes, lines: Collection[FieldLine]
         return _refused("the target is neither a path without spaces and control bytes nor *")
     if not are_field_lines(lines):
         return _refused("a field name or value holds a byte that it must not hold")
-    fields = b"".join([b"%b: %b\r\n" % line for line in lines])
-    return b"%b %b HTTP/1.1\r\n%b\r\n" % (token, target, fields)
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (token, target, encode_lines(lines))
 
 
 def _refused(detail: str) -> OriginFailure:

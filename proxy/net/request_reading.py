@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp.http_exceptions import BadHttpMethod
 from aiohttp.http_parser import RawRequestMessage
 
-from proxy.model import Body, Fields, Request, ResponseHead
+from proxy.model import Fields, InboundBody, Request, ResponseHead
 from proxy.net.fields import list_members
 from proxy.net.refusals import Refusal
 
@@ -34,7 +34,7 @@ _OTHER_HTTP = frozenset({b"h2c", b"h2", b"http", b"tls"})
 def read_request(
     message: RawRequestMessage,
     *,
-    body: Body | None,
+    body: InboundBody | None,
     peer: str,
     on_interim: OnInterim | None = None,
     scheme: bytes = b"http",
@@ -87,18 +87,20 @@ def expects_continue(message: RawRequestMessage) -> bool:
     return "Expect" in message.headers and message.version > HTTP_10
 
 
-def _first_refusal(message: RawRequestMessage, fields: Fields, body: Body | None) -> Refusal | None:
+def _first_refusal(message: RawRequestMessage, fields: Fields, body: InboundBody | None) -> Refusal | None:
     refusals = (rule(message, fields, body) for rule in _RULES)
     return next((refusal for refusal in refusals if refusal is not None), None)
 
 
-def _target_rule(message: RawRequestMessage, _fields: Fields, _body: Body | None) -> Refusal | None:
+def _target_rule(message: RawRequestMessage, _fields: Fields, _body: InboundBody | None) -> Refusal | None:
     path = message.path
     is_asterisk = path == "*" and message.method == "OPTIONS"
     return None if is_asterisk or (path.startswith("/") and "#" not in path) else Refusal.TARGET
 
 
-def _transfer_coding_rule(message: RawRequestMessage, fields: Fields, _body: Body | None) -> Refusal | None:
+def _transfer_coding_rule(
+    message: RawRequestMessage, fields: Fields, _body: InboundBody | None
+) -> Refusal | None:
     if b"transfer-encoding" not in fields:
         return None
     if message.version <= HTTP_10:  # RFC 9112 §6.1: a faulty framing, never to be believed
@@ -107,14 +109,16 @@ def _transfer_coding_rule(message: RawRequestMessage, fields: Fields, _body: Bod
     return None if codings == [b"chunked"] and message.chunked else Refusal.TRANSFER_CODING
 
 
-def _expectation_rule(message: RawRequestMessage, fields: Fields, _body: Body | None) -> Refusal | None:
+def _expectation_rule(
+    message: RawRequestMessage, fields: Fields, _body: InboundBody | None
+) -> Refusal | None:
     if not expects_continue(message):
         return None
     is_known = [value.lower() for value in fields.values(b"expect")] == [CONTINUE]
     return None if is_known else Refusal.EXPECTATION
 
 
-def _upgrade_rule(message: RawRequestMessage, fields: Fields, body: Body | None) -> Refusal | None:
+def _upgrade_rule(message: RawRequestMessage, fields: Fields, body: InboundBody | None) -> Refusal | None:
     # CVE-2026-69243: servers differ on where the body ends and the new protocol begins.
     return Refusal.UPGRADE_WITH_BODY if body is not None and _is_upgrade(message, fields) else None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from proxy.model import FailureKind, Fields, Framing, OriginFailure
+from proxy.model import FailureKind, FieldLine, Fields, Framing, OriginFailure
 from proxy.net.fields import TOKEN, VALUE, list_members
 
 MAX_FIELDS = 256
@@ -18,7 +18,9 @@ NO_BODY_STATUSES = frozenset({204, 304})
 _STATUS_LINE = rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + VALUE + rb"*+))?\r\n"
 # Some origins leave out the space that must stand even before an empty reason; nothing hinges on it.
 _HEAD = re.compile(_STATUS_LINE + rb"((?:" + TOKEN + rb"++:" + VALUE + rb"*+\r\n)*+)\r\n")
-_FIELD = re.compile(rb"([^:]++):[ \t]*+(" + VALUE + rb"*+)\r\n")
+_FIELD = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
+"""For what `_HEAD` has taken."""
+_TRAILING_SPACE = re.compile(rb"[ \t]\r")
 _KNOWN_CODINGS = frozenset({b"chunked", b"compress", b"deflate", b"gzip", b"x-compress", b"x-gzip"})
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 
@@ -34,7 +36,8 @@ class ReceivedHead(NamedTuple):
     @property
     def is_persistent(self) -> bool:
         """May another request follow on this connection? HTTP/1.0 origins are not asked twice."""
-        return not self.is_http_10 and b"close" not in list_members(self.fields.values(b"connection"))
+        options = self.fields.values(b"connection")
+        return not self.is_http_10 and (not options or b"close" not in list_members(options))
 
 
 class Delimiter(NamedTuple):
@@ -50,7 +53,9 @@ def parse_head(raw: bytes) -> ReceivedHead | OriginFailure:
     if match is None:
         return invalid(_first_fault(raw))
     minor, status, reason, encoded = match.groups()
-    lines = [(name, value.rstrip(b" \t")) for name, value in _FIELD.findall(encoded)]
+    lines: list[FieldLine] = _FIELD.findall(encoded)
+    if _TRAILING_SPACE.search(encoded):
+        lines = [(name, value.rstrip(b" \t")) for name, value in lines]
     if len(lines) > MAX_FIELDS:
         return invalid(f"{len(lines)} fields, expected at most {MAX_FIELDS}")
     return ReceivedHead(int(status), reason or b"", Fields(lines), minor == b"0")
@@ -63,10 +68,9 @@ def delimit(head: ReceivedHead, method: str, *, relays_codings: bool = False) ->
     """
     lengths = head.fields.values(b"content-length")
     codings = head.fields.values(b"transfer-encoding")
-    is_chunked = [coding.lower() for coding in codings] == [b"chunked"]
-    is_clear = is_chunked or not codings or (relays_codings and _are_unknown(codings))
     fault = _framing_fault(head, lengths, codings)
-    if fault is None and not is_clear:
+    is_chunked = bool(codings) and [coding.lower() for coding in codings] == [b"chunked"]
+    if fault is None and codings and not is_chunked and not (relays_codings and _are_unknown(codings)):
         fault = "a transfer coding other than chunked"
     if fault is not None:
         return invalid(fault)

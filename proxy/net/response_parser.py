@@ -1,4 +1,4 @@
-"""Bytes of one origin connection, however they are cut, to the events of one response.
+"""Bytes of one origin connection, however they are cut, to what they mean for one response.
 
 Interim heads, the final head, pieces of the body, its end; or the failure that ends it. Pure: no
 sockets, no clock, no policy. What follows the response on the connection is the caller's to refuse.
@@ -7,7 +7,7 @@ sockets, no clock, no policy. What follows the response on the connection is the
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Protocol
 
 from proxy.model import FailureKind, Framing, OriginFailure
 from proxy.net.body_decoders import BodyDecoder, ChunkedDecoder, CountedDecoder, UntilCloseDecoder
@@ -21,36 +21,27 @@ _START = b"HTTP/1."
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
-class InterimHead(NamedTuple):
-    """A head with status 1xx that is not 101."""
+class Sink(Protocol):
+    """Takes what the bytes mean, in order; `on_end` and `on_fault` are the last."""
 
-    head: ReceivedHead
+    def on_interim_head(self, head: ReceivedHead) -> None:
+        """A head with status 1xx that is not 101."""
 
+    def on_final_head(self, head: ReceivedHead, delimiter: Delimiter) -> None:
+        """The final head; after a 101 all bytes are pieces, to the end of the connection."""
 
-class FinalHead(NamedTuple):
-    """The final head; after a 101 all bytes are pieces, to the end of the connection."""
+    def on_piece(self, data: bytes) -> None:
+        """Bytes of the body, never empty."""
 
-    head: ReceivedHead
-    delimiter: Delimiter
+    def on_end(self, *, has_surplus: bool) -> None:
+        """The body's end is proven; `has_surplus` when bytes followed it at once."""
 
-
-class Piece(NamedTuple):
-    """Bytes of the body, never empty."""
-
-    data: bytes
-
-
-class End(NamedTuple):
-    """The body's end is proven; `has_surplus` when bytes followed it at once."""
-
-    has_surplus: bool = False
-
-
-Event = InterimHead | FinalHead | Piece | End | OriginFailure
+    def on_fault(self, failure: OriginFailure) -> None:
+        """This is no response, or not all of one."""
 
 
 class ResponseParser:
-    """Parses one response. After End or a failure it must not be fed again."""
+    """Parses one response. After its end or a fault it must not be fed again."""
 
     __slots__ = (
         "_decoder",
@@ -81,37 +72,42 @@ class ResponseParser:
         """A head has begun and is not complete."""
         return bool(self._partial)
 
-    def feed(self, data: bytes) -> list[Event]:
-        """What the connection's next bytes mean, in order; a failure is the last event."""
-        if self._decoder is None:
-            return self._heads(data)
-        return self._body(self._decoder, data)
-
-    def feed_eof(self) -> Event:
-        """What it means that the origin closed its side in an orderly way."""
-        if self._decoder is None:
-            return OriginFailure(FailureKind.RESET, "closed before the end of a head")
-        if self._decoder.missing is not None:
-            return OriginFailure(FailureKind.BROKEN_BODY, f"closed before {self._decoder.missing}")
-        return End()
-
-    def _heads(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes, sink: Sink) -> None:
+        """Tell what the connection's next bytes mean."""
+        if self._decoder is not None:
+            _feed_body(self._decoder, data, sink)
+            return
         received = self._partial + data if self._partial else data
-        events: list[Event] = []
         while (size := self._head_size(received)) > 0:
             head = self._parsed(received[:size])
             received = received[size:]
             self._scanned = 0
             if isinstance(head, OriginFailure):
-                return [*events, head]
+                sink.on_fault(head)
+                return
             if head.status >= 200 or head.status == 101:
                 self._partial = b""
-                return [*events, *self._final(head, received)]
-            events.append(InterimHead(head))
+                self._feed_final(head, received, sink)
+                return
+            sink.on_interim_head(head)
+        self._keep(received, sink)
+
+    def feed_eof(self, sink: Sink) -> None:
+        """Tell what it means that the origin closed its side in an orderly way."""
+        if self._decoder is None:
+            sink.on_fault(OriginFailure(FailureKind.RESET, "closed before the end of a head"))
+        elif self._decoder.missing is not None:
+            sink.on_fault(OriginFailure(FailureKind.BROKEN_BODY, f"closed before {self._decoder.missing}"))
+        else:
+            sink.on_end(has_surplus=False)
+
+    def _keep(self, received: bytes, sink: Sink) -> None:
+        """It is not yet a whole head."""
         fault = self._partial_fault(received)
         self._partial = received
         self._scanned = len(received)
-        return events if fault is None else [*events, fault]
+        if fault is not None:
+            sink.on_fault(fault)
 
     def _head_size(self, received: bytes) -> int:
         """Bytes up to the end of the first head; 0 if it has not arrived."""
@@ -144,33 +140,33 @@ class ResponseParser:
     def _too_large(self) -> OriginFailure:
         return invalid(f"a head of more than {self._max_head} bytes")
 
-    def _final(self, head: ReceivedHead, rest: bytes) -> list[Event]:
+    def _feed_final(self, head: ReceivedHead, rest: bytes, sink: Sink) -> None:
         delimiter = Delimiter(Framing.CLOSE) if head.status == 101 else self._delimiter_of(head)
         if isinstance(delimiter, OriginFailure):
-            return [delimiter]
+            sink.on_fault(delimiter)
+            return
         self._decoder = decoder = self._decoder_for(delimiter)
-        event = FinalHead(head, delimiter)
-        return [event, *self._body(decoder, rest)] if rest or decoder.is_complete else [event]
+        sink.on_final_head(head, delimiter)
+        if rest or decoder.is_complete:
+            _feed_body(decoder, rest, sink)
 
     def _delimiter_of(self, head: ReceivedHead) -> Delimiter | OriginFailure:
         return delimit(head, self._method, relays_codings=self._relays_codings)
 
     def _decoder_for(self, delimiter: Delimiter) -> BodyDecoder:
-        match delimiter.framing:
-            case Framing.CHUNKED:
-                return ChunkedDecoder(max_overhead=self._max_head)
-            case Framing.CLOSE:
-                return UntilCloseDecoder()
-            case Framing.LENGTH:
-                return CountedDecoder(delimiter.length or 0)
-            case Framing.NONE:
-                return CountedDecoder(0)
+        framing = delimiter.framing
+        if framing is Framing.LENGTH:
+            return CountedDecoder(delimiter.length or 0)
+        if framing is Framing.CHUNKED:
+            return ChunkedDecoder(max_overhead=self._max_head)
+        return UntilCloseDecoder() if framing is Framing.CLOSE else CountedDecoder(0)
 
-    def _body(self, decoder: BodyDecoder, data: bytes) -> list[Event]:
-        piece = decoder.feed(data)
-        events: list[Event] = [Piece(piece)] if piece else []
-        if decoder.is_complete:
-            events.append(End(decoder.has_surplus))
-        elif decoder.fault is not None:
-            events.append(OriginFailure(FailureKind.BROKEN_BODY, decoder.fault))
-        return events
+
+def _feed_body(decoder: BodyDecoder, data: bytes, sink: Sink) -> None:
+    piece = decoder.feed(data)
+    if piece:
+        sink.on_piece(piece)
+    if decoder.is_complete:
+        sink.on_end(has_surplus=decoder.has_surplus)
+    elif decoder.fault is not None:
+        sink.on_fault(OriginFailure(FailureKind.BROKEN_BODY, decoder.fault))

@@ -266,3 +266,10 @@ async def test_a_crash_of_the_log_gives_the_origins_connection_back(monkeypatch:
 
     assert given.bodies[0].is_abandoned
     assert len(engine.memory) == 0
+
+
+async def test_what_came_with_its_head_is_answered_in_one_piece() -> None:
+    engine = Engine()
+    engine.origin.will(reply(pieces=(b"one", b"two"), has_arrived=True))
+    answer = await engine.serve(get(method="PUT"))
+    assert (answer.body, answer.length) == (b"onetwo", 6)

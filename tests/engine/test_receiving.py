@@ -8,7 +8,7 @@ import pytest
 
 from proxy.engine.receiving import WHOLE_BYTES
 from proxy.engine.spool import PIPE_BYTES, SpoolReader
-from proxy.model import BodyBroken
+from proxy.model import BodyBroken, Outcome
 from tests.support.engine_fakes import BROKEN, Engine, body_of, detail_of, reply, turns
 
 ETAG = (b"ETag", b'"1"')
@@ -134,3 +134,18 @@ async def test_the_spool_budget_is_shared_by_fetches_under_way() -> None:
         hold.set()
     assert await body_of(first.result()) == b"1234"
     assert [len(engine.memory), engine.budget.held_bytes] == [1, 0]
+
+
+async def test_a_small_body_that_came_with_its_head_is_stored_without_a_spool() -> None:
+    engine = Engine()
+    engine.origin.will(reply(pieces=(b"one", b"two"), has_arrived=True))
+    answer = await engine.ask()
+    assert (answer.body, engine.budget.held_bytes) == (b"onetwo", 0)
+    assert (await engine.ask()).outcome is Outcome.HIT
+
+
+async def test_also_what_came_with_its_head_may_be_too_large() -> None:
+    engine = Engine(max_body=3)
+    engine.origin.will(reply(pieces=(b"four",), has_arrived=True))
+    answer = await engine.ask()
+    assert (await body_of(answer), detail_of(answer)) == (b"four", "too-large")

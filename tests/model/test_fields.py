@@ -35,3 +35,15 @@ VALUES = st.binary(max_size=20).filter(lambda value: b"\r" not in value and b"\n
 @given(st.lists(st.tuples(TOKENS, VALUES)))
 def test_what_was_encoded_is_decoded(lines: list[tuple[bytes, bytes]]) -> None:
     assert Fields.decode(Fields(lines).encode()) == Fields(lines)
+
+
+def test_a_copy_of_fields_that_were_looked_up_says_the_same_as_a_new_one() -> None:
+    fields = Fields([(b"Host", b"a"), (b"X-A", b"1"), (b"x-a", b"2"), (b"B", b"3")])
+    assert b"host" in fields
+
+    more = fields.plus([(b"X-a", b"4"), (b"N", b"5")])
+    for copy in (fields.without({b"x-a"}), fields.without({b"c"}), more):
+        anew = Fields(copy.lines)
+        assert list(copy.names()) == list(anew.names())
+        assert [copy.values(name) for name in copy.names()] == [anew.values(name) for name in anew.names()]
+    assert fields.values(b"x-a") == [b"1", b"2"]

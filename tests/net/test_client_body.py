@@ -108,3 +108,25 @@ async def test_abandoning_leaves_the_rest_to_the_connection() -> None:
     ClientBody(reader, length=3, idle_seconds=1).abandon()
 
     assert not reader.is_eof()
+
+
+async def test_a_body_that_is_all_there_is_taken_without_being_asked_for() -> None:
+    asked: list[None] = []
+    reader = make_reader()
+    body = ClientBody(reader, length=3, idle_seconds=1, on_first_read=lambda: asked.append(None))
+    reader.feed_data(b"abc")
+
+    assert body.take_rest() is None
+    reader.feed_eof()
+    assert body.take_rest() == b"abc"
+    assert await body.read() == b""
+    assert not asked
+
+
+async def test_of_a_body_that_broke_nothing_is_taken() -> None:
+    reader = make_reader()
+    reader.feed_data(b"abc")
+    reader.feed_eof()
+    reader.set_exception(RequestPayloadError("bad chunk"))
+
+    assert ClientBody(reader, length=3, idle_seconds=1).take_rest() is None

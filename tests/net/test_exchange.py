@@ -13,7 +13,7 @@ from proxy.net.origin_connection import CloseCause, OriginConnection
 from proxy.net.received_body import HIGH_WATER
 from proxy.net.response_head import Delimiter
 from proxy.observe.tasks import spawn
-from tests.support.origin_clients import GatedBody, GivenBody, read_all, request
+from tests.support.origin_clients import ArrivedBody, GatedBody, GivenBody, read_all, request
 from tests.support.raw_origin import settle
 
 ON_BOTH_LOOPS = True
@@ -458,3 +458,25 @@ async def test_an_origin_that_goes_away_while_we_send_is_a_reset() -> None:
 
         assert (await talk.failure()).kind is FailureKind.RESET
         assert body.is_abandoned
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (ArrivedBody(b"abc", length=3), b"abc"),
+        (ArrivedBody(b"abc"), b"3\r\nabc\r\n0\r\n\r\n"),
+        (ArrivedBody(b""), b"0\r\n\r\n"),
+    ],
+)
+async def test_a_body_that_is_all_there_leaves_with_the_head(body: ArrivedBody, expected: bytes) -> None:
+    async with conversation(request("POST", body=body)) as talk:
+        assert await talk.hears() == REQUEST_HEAD + expected
+        await talk.says(OK + b"abc")
+
+        assert talk.ends == [None]
+
+
+async def test_a_body_of_another_length_than_stated_is_never_sent() -> None:
+    async with conversation(request("POST", body=ArrivedBody(b"abc", length=4))) as talk:
+        assert await talk.failure() == OriginFailure(FailureKind.CLIENT_BODY, "3 bytes, expected 4")
+        assert await talk.hears() == b""

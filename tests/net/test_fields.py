@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.net.fields import are_field_lines, is_field_value, is_token, list_members
+from proxy.net.fields import NameMemo, are_field_lines, is_field_value, is_token, list_members
 
 TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 VALUE_BYTES = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
@@ -47,3 +47,24 @@ def test_lines_are_judged_together_as_each_one_would_be(lines: list[tuple[bytes,
 )
 def test_list_members_are_stripped_and_lower_case(values: list[bytes], expected: list[bytes]) -> None:
     assert list_members(values) == expected
+
+
+def test_a_rule_is_asked_once_for_each_name_that_is_remembered() -> None:
+    asked: list[bytes] = []
+
+    def rule(name: bytes) -> bool:
+        asked.append(name)
+        return name == b"a"
+
+    memo = NameMemo(rule)
+    long = b"n" * 65
+
+    assert [memo[b"a"], memo[b"b"], memo[b"a"], memo[long], memo[long]] == [True, False, True, False, False]
+    assert asked == [b"a", b"b", long, long]
+
+
+def test_no_more_than_a_thousand_names_are_remembered() -> None:
+    memo = NameMemo(lambda name: True)
+
+    assert all(memo[b"%d" % number] for number in range(3000))
+    assert len(memo) == 1024

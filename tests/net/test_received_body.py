@@ -116,3 +116,25 @@ async def test_abandoned_after_its_end_it_leaves_the_source_alone() -> None:
 
     assert source.asked == ["pause"]
     assert await body.read() == b""
+
+
+async def test_what_is_left_can_be_taken_at_once_when_the_end_has_arrived() -> None:
+    body = ReceivedBody(None, Source())
+    body.put(b"a")
+    body.put(b"b")
+
+    assert body.take_rest() is None
+    assert await body.read() == b"a"
+    body.put(b"c")
+    body.finish()
+    assert body.take_rest() == b"bc"
+    assert body.take_rest() == b""
+    assert await body.read() == b""
+
+
+def test_of_a_broken_body_nothing_is_taken_as_its_rest() -> None:
+    body = ReceivedBody(None, Source())
+    body.put(b"a")
+    body.fail(OriginFailure(FailureKind.BROKEN_BODY))
+
+    assert body.take_rest() is None

@@ -1,20 +1,14 @@
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model import FailureKind, Fields, Framing, OriginFailure
 from proxy.net.response_head import Delimiter, ReceivedHead
-from proxy.net.response_parser import (
-    MAX_INTERIM_HEADS,
-    End,
-    Event,
-    FinalHead,
-    InterimHead,
-    Piece,
-    ResponseParser,
-)
+from proxy.net.response_parser import MAX_INTERIM_HEADS, ResponseParser
 
 MAX_HEAD = 1024
 
@@ -23,21 +17,72 @@ def parser_for(method: str = "GET", *, may_switch: bool = False) -> ResponsePars
     return ResponseParser(method, max_head=MAX_HEAD, may_switch=may_switch)
 
 
-def is_over(events: list[Event]) -> bool:
-    return bool(events) and isinstance(events[-1], End | OriginFailure)
+class InterimHead(NamedTuple):
+    head: ReceivedHead
+
+
+class FinalHead(NamedTuple):
+    head: ReceivedHead
+    delimiter: Delimiter
+
+
+class Piece(NamedTuple):
+    data: bytes
+
+
+class End(NamedTuple):
+    has_surplus: bool = False
+
+
+Event = InterimHead | FinalHead | Piece | End | OriginFailure
+
+
+class Told:
+    """All that a parser has told, in order; pieces joined, so that cuts make no difference."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.events) and isinstance(self.events[-1], End | OriginFailure)
+
+    def on_interim_head(self, head: ReceivedHead) -> None:
+        self.events.append(InterimHead(head))
+
+    def on_final_head(self, head: ReceivedHead, delimiter: Delimiter) -> None:
+        self.events.append(FinalHead(head, delimiter))
+
+    def on_piece(self, data: bytes) -> None:
+        assert data
+        last = self.events[-1]
+        if isinstance(last, Piece):
+            self.events[-1] = Piece(last.data + data)
+        else:
+            self.events.append(Piece(data))
+
+    def on_end(self, *, has_surplus: bool) -> None:
+        assert not self.is_over
+        self.events.append(End(has_surplus))
+
+    def on_fault(self, failure: OriginFailure) -> None:
+        assert not self.is_over
+        self.events.append(failure)
 
 
 def events_of(parser: ResponseParser, *segments: bytes) -> list[Event]:
-    """All events up to the end, pieces joined, so that cuts make no difference."""
-    events: list[Event] = []
+    """All that it tells of these segments, up to the end."""
+    told = Told()
     for segment in segments:
-        for event in parser.feed(segment) if segment and not is_over(events) else []:
-            last = events[-1] if events else None
-            if isinstance(event, Piece) and isinstance(last, Piece):
-                events[-1] = Piece(last.data + event.data)
-            else:
-                events.append(event)
-    return events
+        if segment and not told.is_over:
+            parser.feed(segment, told)
+    return told.events
+
+
+def event_of_eof(parser: ResponseParser) -> list[Event]:
+    told = Told()
+    parser.feed_eof(told)
+    return told.events
 
 
 def head(status: int, reason: bytes, *lines: tuple[bytes, bytes]) -> ReceivedHead:
@@ -148,14 +193,14 @@ def test_a_close_before_the_end_is_a_failure(name: str) -> None:
     parser = parser_for()
     events_of(parser, raw)
 
-    assert parser.feed_eof() == OriginFailure(kind, detail)
+    assert event_of_eof(parser) == [OriginFailure(kind, detail)]
 
 
 def test_a_close_completes_a_body_that_has_no_other_end() -> None:
     parser = parser_for()
     events_of(parser, b"HTTP/1.1 200 OK\r\n\r\nabc")
 
-    assert parser.feed_eof() == End()
+    assert event_of_eof(parser) == [End()]
 
 
 def test_a_faulty_chunk_breaks_the_body_after_what_was_right() -> None:
@@ -201,7 +246,9 @@ def test_interim_heads_are_bounded() -> None:
     parser = parser_for()
 
     assert len(events_of(parser, interim * MAX_INTERIM_HEADS)) == MAX_INTERIM_HEADS
-    assert parser.feed(interim) == [OriginFailure(FailureKind.INVALID_HEAD, "more than 32 interim responses")]
+    assert events_of(parser, interim) == [
+        OriginFailure(FailureKind.INVALID_HEAD, "more than 32 interim responses")
+    ]
 
 
 def test_after_101_all_bytes_belong_to_the_tunnel() -> None:
@@ -214,18 +261,18 @@ def test_after_101_all_bytes_belong_to_the_tunnel() -> None:
         head(101, b"Switching Protocols", (b"Upgrade", b"x")), Delimiter(Framing.CLOSE)
     )
     assert events[1:] == [Piece(b"\x81\x00HTTP/1.1 ")]
-    assert parser.feed_eof() == End()
+    assert event_of_eof(parser) == [End()]
 
 
 def test_it_knows_that_it_is_within_a_head() -> None:
     parser = parser_for()
 
     assert not parser.is_within_head
-    parser.feed(b"HTTP/1.1 103 X\r\n\r\n")
+    events_of(parser, b"HTTP/1.1 103 X\r\n\r\n")
     assert not parser.is_within_head
-    parser.feed(b"H")
+    events_of(parser, b"H")
     assert parser.is_within_head
-    parser.feed(b"TTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
+    events_of(parser, b"TTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
     assert not parser.is_within_head
 
 

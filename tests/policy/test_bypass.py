@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from proxy.model import Body, Forward, Reason, Request
+from proxy.model import Forward, InboundBody, Reason, Request
 from proxy.policy.bypass import Bypass, authorization_is_covered, bypass, cookies_are_covered
 from tests.support.routing import get, match_all, route_of, routes_of
 
@@ -15,11 +15,14 @@ class NoBody:
     async def read(self) -> bytes:
         return b""
 
+    def take_rest(self) -> bytes | None:
+        return None
+
     def abandon(self) -> None:
         pass
 
 
-BODY: Body = NoBody()
+BODY: InboundBody = NoBody()
 WHEN = {"bypass_when": {"headers": ["X-Preview-Mode"], "cookies": ["session"]}}
 
 ASKED: list[tuple[dict[str, Any], Request]] = [

@@ -62,9 +62,12 @@ Piece = bytes | OriginFailure | asyncio.Event
 class FakeBody:
     """Pieces as they arrive: bytes, a break (a failure) or a wait (an event)."""
 
-    def __init__(self, pieces: Sequence[Piece], length: int | None = None) -> None:
+    def __init__(
+        self, pieces: Sequence[Piece], length: int | None = None, *, has_arrived: bool = False
+    ) -> None:
         self._pieces = deque(pieces)
         self.length = length
+        self._has_arrived = has_arrived
         self.is_abandoned = False
 
     async def read(self) -> bytes:
@@ -77,6 +80,14 @@ class FakeBody:
                 return piece
             await piece.wait()
         return b""
+
+    def take_rest(self) -> bytes | None:
+        """All pieces, where the script says that they came with the head."""
+        if not self._has_arrived:
+            return None
+        rest = b"".join(piece for piece in self._pieces if isinstance(piece, bytes))
+        self._pieces.clear()
+        return rest
 
     def abandon(self) -> None:
         """Nobody reads on."""
@@ -93,6 +104,7 @@ class Reply:
     length: int | str | None = "whole"
     framing: Framing = Framing.LENGTH
     tunnel: Tunnel | None = None
+    has_arrived: bool = False
     bodies: list[FakeBody] = field(default_factory=list)
 
     def respond(self, now: float) -> OriginResponse:
@@ -101,7 +113,7 @@ class Reply:
         if length == "whole":
             length = sum(len(piece) for piece in self.pieces if isinstance(piece, bytes))
         assert not isinstance(length, str)
-        body = FakeBody(self.pieces, length)
+        body = FakeBody(self.pieces, length, has_arrived=self.has_arrived)
         self.bodies.append(body)
         head = ResponseHead(self.status, Fields([(b"Date", date(now - NOW)), *self.lines]), b"")
         return OriginResponse(head, body, self.framing, now, now, self.tunnel)

@@ -124,9 +124,25 @@ class GivenBody:
             raise piece
         return piece
 
+    def take_rest(self) -> bytes | None:
+        """It is on its way."""
+        return None
+
     def abandon(self) -> None:
         """Nobody wants the rest."""
         self.is_abandoned = True
+
+
+class ArrivedBody(GivenBody):
+    """A request body that is all there; nobody has to wait for it."""
+
+    def __init__(self, content: bytes, *, length: int | None = None) -> None:
+        super().__init__(length=length)
+        self._content = content
+
+    def take_rest(self) -> bytes | None:
+        """All of it."""
+        return self._content
 
 
 class GatedBody(GivenBody):
