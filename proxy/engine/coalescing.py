@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 from proxy.engine.spool import SpoolReader
 from proxy.model import (
@@ -105,34 +106,39 @@ Opening = Asked | Found
 class Flight:
     """One fetch under way and those who wait for it."""
 
-    __slots__ = ("_ended", "_opened", "capture", "has_leader", "key")
+    __slots__ = ("_ended", "_followers", "_leaders", "_opened", "capture", "has_leader", "key")
 
     def __init__(self, key: bytes, capture: Capture, *, has_leader: bool = True) -> None:
-        loop = asyncio.get_running_loop()
         self.key = key
         self.capture = capture
         self.has_leader = has_leader
         """A client waits for the response's head; False for a background refresh."""
-        self._opened: asyncio.Future[Opening] = loop.create_future()
-        self._ended: asyncio.Future[Ending] = loop.create_future()
+        self._opened: Opening | None = None
+        self._ended: Ending | None = None
+        # One future for each who waits, so that each can be cancelled alone.
+        self._leaders: set[asyncio.Future[None]] = set()
+        self._followers: set[asyncio.Future[None]] = set()
 
     def __repr__(self) -> str:
-        state = "ended" if self._ended.done() else "opened" if self._opened.done() else "asking"
+        state = "ended" if self._ended else "opened" if self._opened else "asking"
         return f"<Flight {self.key.hex()} {state}>"
 
     def open(self, opening: Streaming | Uncacheable | Unshared) -> bool:
         """The head is here and the leader may go on; False when there is no leader to take it."""
-        if not self.has_leader or self._opened.done():
+        if not self.has_leader or self._opened is not None:
             return False
-        self._opened.set_result(opening)
+        self._opened = opening
+        _wake(self._leaders)
         return True
 
     def end(self, ending: Ending) -> None:
         """The outcome for everybody; later calls change nothing."""
-        if not self._ended.done():
-            self._ended.set_result(ending)
-        if not self._opened.done():
-            self._opened.set_result(ending)
+        if self._ended is None:
+            self._ended = ending
+        if self._opened is None:
+            self._opened = ending
+        _wake(self._leaders)
+        _wake(self._followers)
 
     async def opening(self) -> Opening:
         """For the leader: the head, or the end where that is all there is.
@@ -140,31 +146,48 @@ class Flight:
         Needs no deadline of its own: every wait of the fetch has one.
         """
         try:
-            return await asyncio.shield(self._opened)
+            if self._opened is None:
+                await _woken(self._leaders)
         except asyncio.CancelledError:
             self._leave()
             raise
+        return cast(Opening, self._opened)
 
     async def ending(self) -> Ending:
         """For followers: the outcome. Bounded as `opening` is."""
-        return await asyncio.shield(self._ended)
+        if self._ended is None:
+            await _woken(self._followers)
+        return cast(Ending, self._ended)
 
     @property
     def is_ended(self) -> bool:
         """The outcome is known: whoever asks now finds it in a store or fetches anew."""
-        return self._ended.done()
+        return self._ended is not None
 
     def _leave(self) -> None:
         self.has_leader = False
-        if not self._opened.done():
-            return
-        match self._opened.result():
+        match self._opened:
             case Streaming(body=body):
                 body.abandon()
             case Uncacheable(response=response):
                 response.body.abandon()
             case _:
                 pass
+
+
+async def _woken(waiters: set[asyncio.Future[None]]) -> None:
+    waiter = asyncio.get_running_loop().create_future()
+    waiters.add(waiter)
+    try:
+        await waiter
+    finally:
+        waiters.discard(waiter)
+
+
+def _wake(waiters: set[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
 
 
 class Flights:

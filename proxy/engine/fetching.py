@@ -302,9 +302,7 @@ def _origin_request(lookup: Lookup, base: StoredResponse | None, *, has_leader: 
         fields = fields.plus(conditional_lines(base))
     elif lookup.completes and lookup.part is not None:
         fields = fields.plus(completion_lines(lookup.part))
-    return replace(
-        request,
-        target=lookup.key.forward_target,
-        fields=fields,
-        on_interim=request.on_interim if has_leader else None,
-    )
+    target, on_interim = lookup.key.forward_target, request.on_interim if has_leader else None
+    if (target, on_interim) == (request.target, request.on_interim) and fields is request.fields:
+        return request  # as most are
+    return replace(request, target=target, fields=fields, on_interim=on_interim)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _DAYS = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
 _FULL_DAYS = (b"Monday", b"Tuesday", b"Wednesday", b"Thursday", b"Friday", b"Saturday", b"Sunday")
@@ -18,7 +19,7 @@ _DAY = rb"(?:%b)" % b"|".join(_DAYS)
 _FULL_DAY = rb"(?:%b)" % b"|".join(_FULL_DAYS)
 _MONTH = rb"(?P<month>%b)" % b"|".join(_MONTHS)
 _TIME = rb"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
-_FORMATS = tuple(
+_FIXED_FORMAT, *_OBSOLETE_FORMATS = (
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         _DAY + rb", (?P<day>[0-9]{2}) " + _MONTH + rb" (?P<year>[0-9]{4}) " + _TIME + rb" GMT",
@@ -26,7 +27,8 @@ _FORMATS = tuple(
         _DAY + rb" " + _MONTH + rb" (?P<day>[0-9]{2}| [0-9]) " + _TIME + rb" (?P<year>[0-9]{4})",
     )
 )
-"""IMF-fixdate, RFC 850 and asctime. The day of the week is not compared with the date."""
+"""IMF-fixdate; RFC 850 and asctime. The day of the week is not compared with the date."""
+_FIXED_LENGTH = len(b"Sun, 06 Nov 1994 08:49:37 GMT")
 
 _FAR_YEARS = 50
 _WRITTEN_IN = 1_767_225_600.0
@@ -36,11 +38,20 @@ _LEAP_SECOND = 60
 
 def http_date(value: bytes, *, now: float = _WRITTEN_IN) -> float | None:
     """Epoch seconds; None: not a date. `now` only tells the century of a two-digit year."""
-    for pattern in _FORMATS:
+    if len(value) == _FIXED_LENGTH:
+        return _fixed_date(value)
+    for pattern in _OBSOLETE_FORMATS:
         found = pattern.fullmatch(value)
         if found is not None:
             return _seconds(found, now)
     return None
+
+
+# All answers of one second have the same Date.
+@lru_cache(maxsize=256)
+def _fixed_date(value: bytes) -> float | None:
+    found = _FIXED_FORMAT.fullmatch(value)
+    return None if found is None else _seconds(found, _WRITTEN_IN)
 
 
 def _seconds(found: re.Match[bytes], now: float) -> float | None:

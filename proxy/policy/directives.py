@@ -126,7 +126,16 @@ def response_directives(fields: Fields) -> ResponseDirectives:
     # Often only `content="ESI/1.0"`, which must not hide a Cache-Control: private.
     if any(directive.name in _KNOWN for directive in surrogate):
         return _stated(Directives(surrogate), is_targeted=True)
-    return _stated(parse_directives(fields.values(b"cache-control")), is_targeted=False)
+    lines = fields.values(b"cache-control")
+    if len(lines) == 1 and len(lines[0]) <= _USUAL_BYTES:
+        return _usually_stated(lines[0])
+    return _stated(parse_directives(lines), is_targeted=False)
+
+
+# An API says the same few lines with all its answers.
+@lru_cache(maxsize=256)
+def _usually_stated(line: bytes) -> ResponseDirectives:
+    return _stated(parse_directives([line]), is_targeted=False)
 
 
 def _targeted(value: bytes | None) -> list[Directive]:
@@ -179,7 +188,10 @@ def vary_names(fields: Fields) -> tuple[bytes, ...] | None:
 
     None: `*`, or a member that is no field name: no request can be known to match.
     """
-    members = b",".join(fields.values(b"vary")).lower().split(b",")
+    lines = fields.values(b"vary")
+    if not lines:
+        return ()
+    members = b",".join(lines).lower().split(b",")
     names = {name for member in members if (name := member.strip(b" \t"))}
     if not all(_FIELD_NAME.fullmatch(name) and name != b"*" for name in names):
         return None

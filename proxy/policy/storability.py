@@ -44,7 +44,8 @@ def kept_fields(fields: Fields, directives: ResponseDirectives, policy: RoutePol
     """The fields that may be stored: also CDN-Cache-Control, which caches in front of us read, too."""
     private = frozenset[bytes]() if "private" in policy.override else directives.private_fields
     # A named field may be used again only after validation: we do not keep it (RFC 9111 §5.2.2.4).
-    unwanted = _NOT_KEPT | directives.no_cache_fields | private
+    named = directives.no_cache_fields | private
+    unwanted = _NOT_KEPT | named if named else _NOT_KEPT
     if "set-cookie" in policy.override:
         unwanted |= {_SET_COOKIE}
     return fields.without(unwanted - _ALWAYS_KEPT)
@@ -128,7 +129,7 @@ def _by_form(
         return Reason.EVENT_STREAM
     if profile == LETTER:
         return None
-    if _SET_COOKIE in kept_fields(head.fields, directives, policy):
+    if _SET_COOKIE in head.fields and _SET_COOKIE in kept_fields(head.fields, directives, policy):
         return Reason.SET_COOKIE
     # A reset looks like the end: only a length or a last chunk proves that a body is complete.
     return Reason.CLOSE_DELIMITED if framing is Framing.CLOSE else None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
+from typing import NamedTuple
 
 from proxy.config.schema import RoutePolicy
 from proxy.model import (
@@ -54,6 +55,14 @@ class StorePlan:
     """The request fields that select it (RFC 9111 §4.1)."""
 
 
+class _Making(NamedTuple):
+    """What of an entry depends on when and for which route it came."""
+
+    received_at: float
+    initial_age: float
+    tags: tuple[bytes, ...]
+
+
 def plan(
     request: Request,
     head: ResponseHead,
@@ -84,8 +93,8 @@ def plan(
     if are_too_many(tags):
         return Reason.TOO_MANY_TAGS
     age = initial_age(head.fields, requested_at=requested_at, received_at=received_at)
-    draft = _draft(head, directives, match, given, roll)
-    draft = replace(draft, received_at=received_at, initial_age=age, tags=tags)
+    made = _Making(received_at, age, tags)
+    draft = _draft(head, directives, match, given, made=made, roll=roll)
     expires_at = _expires_at(draft, policy)
     if expires_at <= received_at:
         return Reason.NO_LIFETIME
@@ -131,7 +140,13 @@ def _lifetime(
 
 
 def _draft(
-    head: ResponseHead, directives: ResponseDirectives, match: RouteMatch, given: Lifetime, roll: float
+    head: ResponseHead,
+    directives: ResponseDirectives,
+    match: RouteMatch,
+    given: Lifetime,
+    *,
+    made: _Making,
+    roll: float,
 ) -> StoredResponse:
     policy = match.route.policy
     rules = _rules(directives)
@@ -149,8 +164,8 @@ def _draft(
         host=b"",
         target=b"",
         born=None,
-        received_at=0.0,
-        initial_age=0.0,
+        received_at=made.received_at,
+        initial_age=made.initial_age,
         lifetime=lasting.seconds,
         expires_at=0.0,
         source=lasting.source,
@@ -160,10 +175,13 @@ def _draft(
         stale_if_error=_own_window(directives.stale_if_error, head.status),
         etag=_etag(head.fields),
         last_modified=_last_modified(head.fields),
+        tags=made.tags,
         part=part,
     )
 
 
+# Enumerated flags are slow to combine, and an API's answers say the same few things.
+@lru_cache(maxsize=256)
 def _rules(directives: ResponseDirectives) -> Rule:
     return reduce(or_, (rule for rule, holds in _RULES if holds(directives)), Rule.NONE)
 

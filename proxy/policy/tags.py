@@ -18,6 +18,7 @@ OUR_FIELDS = frozenset({b"cache-tag", b"surrogate-key", b"xkey"})
 """Not for clients."""
 
 _CACHE_GROUPS = b"cache-groups"
+_TAG_FIELDS = OUR_FIELDS | {_CACHE_GROUPS}
 _GROUP_INVALIDATION = b"cache-group-invalidation"
 _SCOPE_END = b"\n"
 """Between an origin and the name of its group: no tag that a field names has this byte."""
@@ -27,6 +28,8 @@ _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 def tag_values(fields: Fields) -> tuple[bytes, ...]:
     """All tags that the response names, each once; a malformed Cache-Groups names none."""
+    if _TAG_FIELDS.isdisjoint(fields.names()):
+        return ()
     lines = (value for name in sorted(OUR_FIELDS) for value in fields.values(name))
     tags = [tag for line in lines for tag in _SEPARATORS.split(line) if tag]
     return tuple(dict.fromkeys(tag for tag in (*tags, *_strings(fields, _CACHE_GROUPS)) if tag))
@@ -62,7 +65,8 @@ def are_too_many(tags: Iterable[bytes]) -> bool:
 
 def _strings(fields: Fields, name: bytes) -> list[bytes]:
     """The members of a list of Strings; none where the field is malformed (RFC 8941 §4.2)."""
-    return parse_strings(fields.combined(name) or b"") or []
+    value = fields.combined(name)
+    return [] if value is None else parse_strings(value) or []
 
 
 def _scoped(request: Request, groups: Iterable[bytes]) -> tuple[bytes, ...]:
