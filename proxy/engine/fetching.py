@@ -184,10 +184,9 @@ class Fetcher:
         if base is None or is_error_status(base.status):
             return False
         now, validity = self._clock(), self._log.judge(base)
-        if may_answer_error(base, validity, lookup.request, lookup.policy, now=now):
+        if may_answer_error(base, validity, lookup.asked, lookup.policy, now=now):
             return True
-        asked = (lookup.request, lookup.directives, lookup.policy)
-        decision = decide(base, validity, *asked, now=now, roll=self._dice())
+        decision = decide(base, validity, lookup.asked, lookup.policy, now=now, roll=self._dice())
         return decision.reuse in (Reuse.FRESH, Reuse.REFRESH)
 
     def _uncacheable(

@@ -173,8 +173,8 @@ class FleetFetcher:
         return None if decision.reuse is Reuse.MISS else decision
 
     def _decide(self, stored: StoredResponse, validity: Validity, lookup: Lookup) -> Decision:
-        asked = (lookup.request, lookup.directives, lookup.policy)
-        return decide(stored, validity, *asked, now=self._clock(), roll=self._dice())
+        now, roll = self._clock(), self._dice()
+        return decide(stored, validity, lookup.asked, lookup.policy, now=now, roll=roll)
 
 
 def _pause_seconds(waited_seconds: float) -> float:

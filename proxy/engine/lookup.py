@@ -8,9 +8,9 @@ from hashlib import blake2b
 
 from proxy.config.policy import RoutePolicy
 from proxy.model import Forward, Outcome, Reason, Request, StoredResponse, Validity, VaryRecord
-from proxy.policy.bypass import authorization_is_covered, cookies_are_covered
 from proxy.policy.cache_key import CacheKey
 from proxy.policy.directives import RequestDirectives
+from proxy.policy.reuse import Asking
 from proxy.policy.routes import RouteMatch
 
 
@@ -21,6 +21,7 @@ class Lookup:
     request: Request
     match: RouteMatch
     directives: RequestDirectives
+    asked: Asking
     key: CacheKey
     entry_key: bytes = field(init=False)
     """Where the response is, or would be: the primary key, or a variant key once a Vary record is known."""
@@ -100,9 +101,9 @@ class Lookup:
         are neither keyed nor ignored does not share the fate of those without.
         """
         authorization = b""
-        if not authorization_is_covered(self.request, self.policy):
+        if not self.asked.authorization_is_covered:
             authorization = self.request.fields.combined(b"authorization") or b""
-        has_foreign_cookies = not cookies_are_covered(self.request, self.policy)
+        has_foreign_cookies = not self.asked.cookies_are_covered
         if not authorization and not has_foreign_cookies:
             return self.entry_key
         digest = blake2b(authorization, digest_size=16, key=self.entry_key)

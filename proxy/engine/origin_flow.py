@@ -122,15 +122,7 @@ class OriginFlow:
             return None
         now = self._clock()
         validity = self._validity(flight, ending, arrived_version)
-        decision = decide(
-            ending.stored,
-            validity,
-            lookup.request,
-            lookup.directives,
-            lookup.policy,
-            now=now,
-            roll=self._dice(),
-        )
+        decision = decide(ending.stored, validity, lookup.asked, lookup.policy, now=now, roll=self._dice())
         if decision.reuse not in (Reuse.FRESH, Reuse.REFRESH):
             return None
         ttl = whole_seconds_left(decision.seconds_left)
@@ -235,7 +227,7 @@ class OriginFlow:
             return None
         now = self._clock()
         validity = self._log.judge(base)
-        if not may_answer_error(base, validity, lookup.request, lookup.policy, now=now):
+        if not may_answer_error(base, validity, lookup.asked, lookup.policy, now=now):
             return None
         status = replace(
             asked,

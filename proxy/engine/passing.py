@@ -14,6 +14,7 @@ from proxy.engine import answers
 from proxy.engine.coalescing import Ending, Failed, Flight, Flights, Streaming
 from proxy.engine.fetching import Fetcher
 from proxy.engine.lookup import Lookup
+from proxy.engine.plan import make_plan
 from proxy.engine.protocols import Log, Origin
 from proxy.engine.unsafe_methods import invalidated_by, names_its_target
 from proxy.model import (
@@ -29,9 +30,7 @@ from proxy.model import (
     Succession,
 )
 from proxy.observe.tasks import spawn
-from proxy.policy.bypass import Bypass, bypass
-from proxy.policy.cache_key import make_key
-from proxy.policy.directives import request_directives
+from proxy.policy.bypass import Bypass
 from proxy.policy.routes import RouteMatch, Routes
 from proxy.policy.storing import StorePlan, stored
 
@@ -127,13 +126,13 @@ class Passing:
         if request.method != "POST" or not is_content_of_target:
             return None
         read = replace(request, method="GET", body=None, on_interim=None)
-        match = self._routes.match(read)
-        if bypass(read, match) is not None:
+        plan = make_plan(read, self._routes, secret=self._secret)
+        # A keyed target: the origin saw more than it would see of a GET.
+        if plan.key is None or plan.key.forward_target != request.target:
             return None
-        key = make_key(read, match.route, secret=self._secret)
-        if key.forward_target != request.target:  # the origin saw more than it would see of a GET
-            return None
-        return Lookup(read, match, request_directives(read.fields), key, forward=Forward.METHOD)
+        lookup = plan.lookup(read)
+        lookup.forward = Forward.METHOD
+        return lookup
 
     async def _keep(
         self, request: Request, response: OriginResponse, heir: _Heir, succession: Succession

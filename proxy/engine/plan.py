@@ -14,6 +14,7 @@ from proxy.model import Request
 from proxy.policy.bypass import Bypass, bypass
 from proxy.policy.cache_key import CacheKey, make_key
 from proxy.policy.directives import RequestDirectives, request_directives
+from proxy.policy.reuse import ANYONE, Asking, asking
 from proxy.policy.routes import RouteMatch, Routes
 
 
@@ -21,10 +22,10 @@ from proxy.policy.routes import RouteMatch, Routes
 class Plan:
     """The route of a request, and either why the cache is not asked, or where it is."""
 
-    request: Request
     match: RouteMatch
     refusal: Bypass | None
     directives: RequestDirectives
+    asked: Asking
     digest: bytes
     """The primary key; empty where the cache is not asked."""
     key: CacheKey | None
@@ -33,7 +34,7 @@ class Plan:
 
     def lookup(self, request: Request) -> Lookup:
         """The way of `request` through the tiers; only where there is no refusal."""
-        return Lookup(request, self.match, self.directives, cast(CacheKey, self.key))
+        return Lookup(request, self.match, self.directives, self.asked, cast(CacheKey, self.key))
 
 
 def make_plan(request: Request, routes: Routes, *, secret: bytes) -> Plan:
@@ -43,6 +44,7 @@ def make_plan(request: Request, routes: Routes, *, secret: bytes) -> Plan:
     refusal = bypass(request, match)
     directives = request_directives(request.fields)
     if refusal is not None:
-        return Plan(request, match, refusal, directives, b"", None, route.policy, route.name)
+        return Plan(match, refusal, directives, ANYONE, b"", None, route.policy, route.name)
     key = make_key(request, route, secret=secret)
-    return Plan(request, match, None, directives, key.digest, key, route.policy, route.name)
+    asked = asking(request, directives, route.policy)
+    return Plan(match, None, directives, asked, key.digest, key, route.policy, route.name)

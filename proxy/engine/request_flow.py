@@ -7,9 +7,8 @@ policy's, bytes are net's, where things are kept is the stores', what a miss tak
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import assert_never, cast
+from typing import assert_never
 
-from proxy.config.policy import RoutePolicy
 from proxy.config.schema import Config
 from proxy.engine import answers
 from proxy.engine.data_purge import DataPurge
@@ -24,7 +23,6 @@ from proxy.model import (
     LETTER,
     Answer,
     Forward,
-    Held,
     Hit,
     LifetimeSource,
     Outcome,
@@ -32,13 +30,15 @@ from proxy.model import (
     Request,
     StoredResponse,
     Validity,
-    VaryRecord,
 )
 from proxy.policy.bypass import Bypass
 from proxy.policy.cache_status import whole_seconds_left
 from proxy.policy.parts import asks_one_range, holds_range, may_be_joined
-from proxy.policy.reuse import Decision, Reuse, decide
+from proxy.policy.reuse import ANYONE, Decision, Reuse, decide, seconds_fresh
 from proxy.policy.routes import Routes
+
+_FRESH_HITS = {"l1": (Outcome.HIT, "l1"), "l2": (Outcome.HIT_L2, "l2")}
+_NEGATIVE_HIT = (Outcome.NEGATIVE, "negative")
 
 
 class RequestFlow:
@@ -96,16 +96,20 @@ class RequestFlow:
             return None
         now = self._clock()
         held = self._peek(plan.digest, now)
-        if held is None or held.entry.__class__ is VaryRecord or not self._may_answer(held, plan.policy, now):
+        if held is None or (self._has_l2 and now - held.kept_at > plan.policy.l1_ttl):
             return None
-        stored = cast(StoredResponse, held.entry)
-        validity = self._log.judge_held(held)
-        decision = decide(
-            stored, validity, plan.request, plan.directives, plan.policy, now=now, roll=self._dice()
-        )
-        if decision.reuse is not Reuse.FRESH or stored.part is not None:
+        stored = held.entry
+        if stored.__class__ is not StoredResponse or stored.part is not None:
             return None
-        return self._hit(stored, decision, "l1", now, plan.route)
+        left = self._seconds_usable(stored, self._log.judge_held(held), plan, now)
+        return self._hit(stored, left, "l1", now, plan.route) if left > 0 else None
+
+    def _seconds_usable(self, stored: StoredResponse, validity: Validity, plan: Plan, now: float) -> float:
+        """For how long it stays a fresh answer to what is planned; 0 or less: it is none, or none now."""
+        if plan.asked is ANYONE and validity is Validity.ALIVE:
+            return seconds_fresh(stored, plan.policy, now=now, roll=self._dice())
+        decision = decide(stored, validity, plan.asked, plan.policy, now=now, roll=self._dice())
+        return decision.seconds_left if decision.reuse is Reuse.FRESH else 0.0
 
     def answer_hit(self, request: Request, hit: Hit) -> Answer:
         """The same as this request's conditions want it."""
@@ -135,16 +139,12 @@ class RequestFlow:
         if found is None:
             return None
         held, stored = found
-        if not is_second_choice and not self._may_answer(held, lookup.policy, now):
+        if not is_second_choice and self._has_l2 and now - held.kept_at > lookup.policy.l1_ttl:
             return None
         if is_second_choice:
             # L2 was asked and had nothing better: not again before another l1_ttl has passed.
             held.kept_at = now
         return self._use(lookup, stored, self._log.judge_held(held), "l1", now)
-
-    def _may_answer(self, held: Held, policy: RoutePolicy, now: float) -> bool:
-        """Need L2 not be asked first?"""
-        return not self._has_l2 or now - held.kept_at <= policy.l1_ttl
 
     async def _from_l2(self, lookup: Lookup) -> Answer | None:
         if self._has_l2:
@@ -163,15 +163,7 @@ class RequestFlow:
     def _use(
         self, lookup: Lookup, stored: StoredResponse, validity: Validity, tier: str, now: float
     ) -> Answer | None:
-        decision = decide(
-            stored,
-            validity,
-            lookup.request,
-            lookup.directives,
-            lookup.policy,
-            now=now,
-            roll=self._dice(),
-        )
+        decision = decide(stored, validity, lookup.asked, lookup.policy, now=now, roll=self._dice())
         if stored.part is not None:
             return self._use_part(lookup, stored, decision, tier, now)
         match decision.reuse:
@@ -207,15 +199,21 @@ class RequestFlow:
     def _answer_hit(
         self, lookup: Lookup, stored: StoredResponse, decision: Decision, tier: str, now: float
     ) -> Answer:
-        hit = self._hit(stored, decision, tier, now, lookup.match.route.name)
+        hit = self._hit(stored, decision.seconds_left, tier, now, lookup.match.route.name)
+        if decision.stale:
+            # Negative from its first moment on (RFC 9211 §2.4), also where an invalidation has ended it.
+            ttl = whole_seconds_left(decision.seconds_left, is_stale=True)
+            hit = hit._replace(ttl=ttl, outcome=Outcome.UPDATING, detail=self._detail(tier))
         return answers.from_hit(lookup.request, hit)
 
-    def _hit(self, stored: StoredResponse, decision: Decision, tier: str, now: float, route: str) -> Hit:
-        outcome, detail = _outcome_of_hit(stored, decision, tier)
+    def _hit(self, stored: StoredResponse, left: float, tier: str, now: float, route: str) -> Hit:
+        outcome, detail = _FRESH_HITS[tier] if stored.source is not LifetimeSource.NEGATIVE else _NEGATIVE_HIT
         if not self._log.is_synced:
             detail = "unsynced"
-        ttl = whole_seconds_left(decision.seconds_left, is_stale=decision.stale)
-        return Hit(stored, int(stored.age(now)), ttl, outcome, detail, route, now)
+        return Hit(stored, int(stored.age(now)), int(left), outcome, detail, route, now)
+
+    def _detail(self, tier: str) -> str:
+        return tier if self._log.is_synced else "unsynced"
 
     async def _from_origin(self, lookup: Lookup) -> Answer:
         refused = self._origin_flow.refused(lookup)
@@ -228,11 +226,3 @@ class RequestFlow:
         if request.method == "HEAD" or is_unclear_range:
             return await self._passing.forward(lookup)
         return await self._origin_flow.answer(lookup)
-
-
-def _outcome_of_hit(stored: StoredResponse, decision: Decision, tier: str) -> tuple[Outcome, str]:
-    if decision.stale:
-        return Outcome.UPDATING, tier
-    if stored.source is LifetimeSource.NEGATIVE:
-        return Outcome.NEGATIVE, "negative"
-    return (Outcome.HIT if tier == "l1" else Outcome.HIT_L2), tier

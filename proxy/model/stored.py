@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from enum import Enum, IntEnum, IntFlag
-from typing import Any, NamedTuple
+from enum import Enum, IntEnum
+from typing import Any, Final, NamedTuple
 
 from proxy.model.fields import Fields
 
@@ -45,20 +45,24 @@ class LifetimeSource(IntEnum):
     NEGATIVE = 3
 
 
-class Rule(IntFlag):
-    """What a stored response asks of its reuse. The numbers are part of the stored format."""
+class Rule:
+    """What a stored response asks of its reuse, as bits. The numbers are part of the stored format.
 
-    NONE = 0
-    NO_CACHE = 1
+    Plain integers: `&` is asked for every hit, and takes 0.03 us instead of an IntFlag's 1.
+    """
+
+    NONE: Final = 0
+    NO_CACHE: Final = 1
     """Validate before every reuse (RFC 9111 §5.2.2.4)."""
-    MUST_REVALIDATE = 2
+    MUST_REVALIDATE: Final = 2
     """Never served stale: must-revalidate, proxy-revalidate (RFC 9111 §5.2.2.2, §5.2.2.8)."""
-    SHARED_MAX_AGE = 4
+    SHARED_MAX_AGE: Final = 4
     """s-maxage: implies proxy-revalidate (RFC 9111 §5.2.2.10)."""
-    AUTHORIZATION_SHARED = 8
+    AUTHORIZATION_SHARED: Final = 8
     """May answer requests with Authorization (RFC 9111 §3.5)."""
-    IMMUTABLE = 16
+    IMMUTABLE: Final = 16
     """Not validated while fresh, unless the client asks for it (RFC 8246 §2)."""
+    ALL: Final = 31
 
 
 class Part(NamedTuple):
@@ -95,7 +99,8 @@ class StoredResponse:
     source: LifetimeSource = LifetimeSource.ORIGIN
     refresh_age: float | None = None
     """Age in seconds at which a refresh starts although the entry is fresh (jitter); None: never."""
-    rules: Rule = Rule.NONE
+    rules: int = Rule.NONE
+    """Bits of Rule."""
     stale_while_revalidate: float | None = None
     """The response's own directive in seconds; None: the route's window holds."""
     stale_if_error: float | None = None

@@ -54,6 +54,7 @@ class ClientConnection(RequestHandler):
         "output",
         "peer",
         "shape",
+        "used_at",
     )
 
     def __init__(
@@ -87,9 +88,11 @@ class ClientConnection(RequestHandler):
         self._lane = lane
         self.shape: Shape | None = None
         """Of the last plain head: a client's next one has most likely the same."""
+        self.used_at = 0.0
+        """When the plain lane has answered last, on the loop's clock."""
         # for one request
         self._is_quiet = True
-        """Between two requests, nothing of the next one has come, and the last one did not end the connection."""
+        """Between two requests of which another may come; no byte of it has."""
         self.is_answering = False
         self._body: ArrivingBody | None = None
         self._head_timer: asyncio.TimerHandle | None = None
@@ -140,10 +143,6 @@ class ClientConnection(RequestHandler):
         self.is_answering = True
         self._is_quiet = False
 
-    def was_used(self, now: float) -> None:
-        """Idle from `now` on (monotonic): aiohttp closes what is idle for too long."""
-        self._next_keepalive_close_time = now + KEEP_ALIVE_SECONDS
-
     def end_plain(self, *, may_go_on: bool) -> None:
         """The plain lane's answer is on the wire, or has failed."""
         self.is_answering = False
@@ -151,7 +150,7 @@ class ClientConnection(RequestHandler):
             self._become_deaf()
             self.force_close()
             return
-        self.was_used(self._loop.time())
+        self._next_keepalive_close_time = self._loop.time() + KEEP_ALIVE_SECONDS
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(
                 self._next_keepalive_close_time, self._process_keepalive
@@ -242,10 +241,12 @@ class ClientConnection(RequestHandler):
         return resp, False
 
     def _process_keepalive(self) -> None:
-        # A head that is arriving has a deadline of its own; aiohttp does not know of what the plain lane answers.
+        # A head that is arriving has a deadline of its own; of plain answers aiohttp knows nothing.
         if self._head_timer is not None or self.is_answering:
             self._keepalive_handle = None
             return
+        used_until = self.used_at + KEEP_ALIVE_SECONDS
+        self._next_keepalive_close_time = max(self._next_keepalive_close_time, used_until)
         super()._process_keepalive()
 
     def _resume_reading_if_drained(self) -> None:

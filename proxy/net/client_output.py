@@ -30,6 +30,7 @@ class ClientOutput:
         "_stay",
         "_transport",
         "ends_at_eof",
+        "is_full",
     )
 
     def __init__(self, *, idle_seconds: float, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
@@ -42,13 +43,10 @@ class ClientOutput:
         self._flush_timer: asyncio.TimerHandle | None = None
         self._lost = asyncio.Event()
         self._stay: asyncio.Timeout | None = None
+        self.is_full = False
+        """The client is slow: the transport wants no more for now."""
         self.ends_at_eof = False
         """An answer without a known end is under way: a client that closes its side has left."""
-
-    @property
-    def is_full(self) -> bool:
-        """The client is slow: the transport wants no more for now."""
-        return self._has_room is not None
 
     def connect(self, transport: asyncio.Transport) -> None:
         """The connection is made."""
@@ -131,11 +129,13 @@ class ClientOutput:
 
     def pause(self) -> None:
         """The transport's buffer is full."""
+        self.is_full = True
         if self._has_room is None:
             self._has_room = self._loop.create_future()
 
     def resume(self) -> None:
         """The transport's buffer has room."""
+        self.is_full = False
         room, self._has_room = self._has_room, None
         if room is not None and not room.done():
             room.set_result(None)

@@ -1,9 +1,9 @@
-"""The strict reading of plain request heads: GET or HEAD, HTTP/1.1, no body, nothing that changes the connection.
+"""The strict reading of plain request heads: GET or HEAD, HTTP/1.1, no body, nothing about the connection.
 
 A client sends the same field names with every request. For each such list of names one pattern is made that
-takes a whole head: a closed alphabet of targets, `name: value` lines with nothing but visible ASCII and spaces,
-the empty line, and not a byte more. What no pattern takes goes to aiohttp's parser, untouched. Pure: bytes in,
-values out.
+takes a whole head: a closed alphabet of targets, `name: value` lines of visible ASCII and spaces, the empty
+line, and not a byte more. What no pattern takes goes to aiohttp's parser, untouched. Pure: bytes in, values
+out.
 """
 
 from __future__ import annotations

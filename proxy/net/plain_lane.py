@@ -16,7 +16,7 @@ from lru import LRU
 
 from proxy.model import Answer, FieldLine, Fields, Hit, Request
 from proxy.net import wire
-from proxy.net.answering import Sent, write_whole
+from proxy.net.answering import COPIED_BYTES
 from proxy.net.plain_head import Shape, names_in, read_plain, shape_of
 from proxy.net.request_reading import normal_host
 from proxy.net.wire import End, Persistence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from proxy.net.client_connection import ClientConnection
     from proxy.net.client_service import ClientService
 
+_H = b"HEAD"[0]
 MOST_SHAPES = 256
 LEARNING_SECONDS = 0.02
 """At most one new list of names in this time: making its pattern takes up to a millisecond."""
@@ -138,10 +139,12 @@ class PlainLane:
         return planned
 
     def _answer(self, connection: ClientConnection, head: bytes, hit: Hit, started_at: float) -> None:
-        answer_head = wire.hit_head(hit, with_x_cache_status=self._service.with_x_cache_status)
-        body = b"" if head.startswith(b"H") else hit.stored.body
-        sent = write_whole(answer_head, body, connection.output)
-        self._record_answer(connection, head, hit, sent, started_at)
+        body = b"" if head[0] == _H else hit.stored.body
+        with_x = self._service.with_x_cache_status
+        is_long = len(body) > COPIED_BYTES
+        first = wire.hit_head(hit, b"" if is_long else body, with_x_cache_status=with_x)
+        is_sent = _write(connection, first, body if is_long else b"")
+        self._record_answer(connection, head, hit, len(body) if is_sent else -1, started_at)
 
     def _answer_conditionally(
         self, connection: ClientConnection, head: bytes, request: Request, hit: Hit, started_at: float
@@ -151,27 +154,35 @@ class PlainLane:
         with_x = self._service.with_x_cache_status
         answer_head = wire.response_head(answer, framing, Persistence.DEFAULT, with_x_cache_status=with_x)
         body = b"" if framing.end is End.NO_BODY else cast(bytes, answer.body)
-        sent = write_whole(answer_head, body, connection.output)
-        self._record_answer(connection, head, answer, sent, started_at)
+        is_sent = _write(connection, answer_head + body, b"")
+        self._record_answer(connection, head, answer, len(body) if is_sent else -1, started_at)
 
     def _record_answer(
-        self, connection: ClientConnection, head: bytes, answer: Answer | Hit, sent: Sent, started_at: float
+        self, connection: ClientConnection, head: bytes, answer: Answer | Hit, sent: int, started_at: float
     ) -> None:
+        """`sent` body bytes; -1: the client has left."""
         if connection.output.is_full:
             self._service.begin_draining(connection)
-        ended_at = time.monotonic()
-        connection.was_used(ended_at)
-        if self._record.count(answer.route, answer.outcome, ended_at - started_at):
+        connection.used_at = ended_at = time.monotonic()
+        seconds = ended_at - started_at
+        if self._record.count(answer.route, answer.outcome, seconds):
             request = read_plain(head, host=b"", peer=connection.peer)
-            seconds = ended_at - started_at
-            self._record.write_access(
-                request, answer, seconds=seconds, sent=sent.size, complete=sent.is_complete
-            )
+            self._record.write_access(request, answer, seconds=seconds, sent=max(sent, 0), complete=sent >= 0)
 
 
 def missing_internals() -> list[str]:
     """What the lane and its connection touch of aiohttp's connection object, and this aiohttp lacks."""
     return [name for name in _TOUCHED if not hasattr(RequestHandler, name)]
+
+
+def _write(connection: ClientConnection, first: bytes, second: bytes) -> bool:
+    try:
+        connection.output.write(first)
+        if second:
+            connection.output.write(second)
+    except ConnectionError:
+        return False
+    return True
 
 
 def _request(line: bytes, host: bytes, fields: Iterable[FieldLine] = ()) -> Request:

@@ -57,20 +57,41 @@ class Counter:
 class Histogram:
     """Durations in seconds per combination of labels."""
 
-    __slots__ = ("counts", "sums")
+    __slots__ = ("cells",)
 
     def __init__(self) -> None:
-        self.counts: dict[Labels, list[int]] = {}
-        self.sums: dict[Labels, float] = {}
+        self.cells: dict[Labels, list[float]] = {}
+        """How many fell into each bucket; behind them, the sum of all."""
 
     def observe(self, seconds: float, *labels: str) -> None:
         """Count one duration for these labels, given in the table's order."""
-        counts = self.counts.get(labels)
-        if counts is None:
-            counts = self.counts[labels] = [0] * (len(SECONDS_BOUNDS) + 1)
-            self.sums[labels] = 0.0
-        counts[bisect_left(SECONDS_BOUNDS, seconds)] += 1
-        self.sums[labels] += seconds
+        cell = self.cells.get(labels)
+        if cell is None:
+            cell = self.cells[labels] = [0] * (len(SECONDS_BOUNDS) + 1) + [0.0]
+        cell[bisect_left(SECONDS_BOUNDS, seconds)] += 1
+        cell[-1] += seconds
+
+    def get(self, *labels: str) -> int:
+        """How many durations were counted for these labels."""
+        return int(sum(self.cells.get(labels, (0,))[:-1]))
+
+
+class CountOf:
+    """Reads as a `Counter` of what a histogram has counted, so that nothing is counted twice."""
+
+    __slots__ = ("_histogram",)
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+
+    @property
+    def values(self) -> dict[Labels, int]:
+        """The sums by labels."""
+        return {labels: self._histogram.get(*labels) for labels in self._histogram.cells}
+
+    def get(self, *labels: str) -> int:
+        """The sum for these labels so far."""
+        return self._histogram.get(*labels)
 
 
 class Row(NamedTuple):
@@ -148,7 +169,7 @@ class Metrics:
     `metrics.requests.add(route, outcome)`; `metrics.gauges["flights"] = lambda: {(): 3}`.
     """
 
-    requests: Counter
+    requests: CountOf
     refused_requests: Counter
     connections_refused: Counter
     client_timeouts: Counter
@@ -184,6 +205,7 @@ class Metrics:
             setattr(self, row.name, Counter())
         for row in HISTOGRAMS:
             setattr(self, row.name, Histogram())
+        self.requests = CountOf(self.request_seconds)
         self.gauges: dict[str, Gauge] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -203,7 +225,7 @@ class Metrics:
 
     def _counter_family(self, row: Row) -> Metric:
         family = CounterMetricFamily(PREFIX + row.name, row.help, labels=row.labels)
-        counter: Counter = getattr(self, row.name)
+        counter: Counter | CountOf = getattr(self, row.name)
         values = counter.values or ({} if row.labels else {(): 0})
         for labels, value in values.items():
             family.add_metric(labels, value)
@@ -212,8 +234,8 @@ class Metrics:
     def _histogram_family(self, row: Row) -> Metric:
         family = HistogramMetricFamily(PREFIX + row.name, row.help, labels=row.labels)
         histogram: Histogram = getattr(self, row.name)
-        for labels, counts in histogram.counts.items():
-            family.add_metric(labels, _cumulative(counts), histogram.sums[labels])
+        for labels, (*counts, seconds) in histogram.cells.items():
+            family.add_metric(labels, _cumulative(counts), seconds)
         return family
 
     def _gauge_family(self, row: Row) -> Metric:
@@ -224,9 +246,9 @@ class Metrics:
         return family
 
 
-def _cumulative(counts: list[int]) -> list[tuple[str, float]]:
+def _cumulative(counts: list[float]) -> list[tuple[str, float]]:
     buckets: list[tuple[str, float]] = []
-    total = 0
+    total = 0.0
     for bound, count in zip((*map(str, SECONDS_BOUNDS), "+Inf"), counts, strict=True):
         total += count
         buckets.append((bound, total))

@@ -9,6 +9,8 @@ from math import floor
 from proxy.model import CacheStatus
 
 _CACHE = b"sidecache"
+HIT_FORMAT = _CACHE + b"; hit; ttl=%d; %b"
+"""The member of an answer that the origin was not asked for: its ttl, and `detail_parameter`."""
 _TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~:/0-9A-Za-z]*")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _NEEDS_ESCAPE = re.compile(r'["\\]')
@@ -17,7 +19,7 @@ _NEEDS_ESCAPE = re.compile(r'["\\]')
 def format_cache_status(status: CacheStatus) -> bytes:
     """The member alone, e.g. `sidecache; hit; ttl=41; detail=l1`."""
     if status.hit and status.ttl is not None and status.detail is not None:
-        return format_hit(status.ttl, status.detail)
+        return HIT_FORMAT % (status.ttl, detail_parameter(status.detail))
     parts = [_CACHE]
     if status.hit:
         parts.append(b"hit")
@@ -32,13 +34,8 @@ def format_cache_status(status: CacheStatus) -> bytes:
     if status.collapsed:
         parts.append(b"collapsed")
     if status.detail is not None:
-        parts.append(_detail(status.detail))
+        parts.append(detail_parameter(status.detail))
     return b"; ".join(parts)
-
-
-def format_hit(ttl: int, detail: str) -> bytes:
-    """The member of an answer that the origin was not asked for."""
-    return b"sidecache; hit; ttl=%d; %b" % (ttl, _detail(detail))
 
 
 def whole_seconds_left(seconds_left: float, *, is_stale: bool = False) -> int:
@@ -51,7 +48,7 @@ def whole_seconds_left(seconds_left: float, *, is_stale: bool = False) -> int:
 
 # Details are few words that come with every answer.
 @lru_cache(maxsize=256)
-def _detail(detail: str) -> bytes:
+def detail_parameter(detail: str) -> bytes:
     """A token where it is one, else a quoted string: what it cannot hold becomes `?`."""
     if _TOKEN.fullmatch(detail):
         return b"detail=" + detail.encode()

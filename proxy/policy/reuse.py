@@ -12,13 +12,32 @@ from typing import NamedTuple
 from proxy.config.schema import RoutePolicy
 from proxy.model import LifetimeSource, Reason, Request, Rule, StoredResponse, Validity
 from proxy.policy.bypass import authorization_is_covered, cookies_are_covered
-from proxy.policy.directives import RequestDirectives, request_directives
+from proxy.policy.directives import RequestDirectives
 from proxy.policy.failures import is_error_status
 from proxy.policy.staleness import error_window, may_be_stale, revalidation_window
 
-_GONE = frozenset({Validity.DEAD, Validity.UNSYNCED})
-_UNPROVEN = frozenset({Validity.DEAD, Validity.DISTRUSTED})
 _IGNORED = RequestDirectives()
+
+
+class Asking(NamedTuple):
+    """What a request asks of every stored response: the same for all requests of one plan."""
+
+    directives: RequestDirectives = _IGNORED
+    """What counts of its Cache-Control on this route."""
+    authorization_is_covered: bool = True
+    """It has none, the key tells it apart, or the operator shares."""
+    cookies_are_covered: bool = True
+
+
+ANYONE = Asking()
+"""Nothing but what anyone may have."""
+
+
+def asking(request: Request, directives: RequestDirectives, policy: RoutePolicy) -> Asking:
+    """What the request asks; `ANYONE` itself where that is nothing."""
+    counted = directives if policy.client_cache_control == "honour" else _IGNORED
+    asked = Asking(counted, authorization_is_covered(request, policy), cookies_are_covered(request, policy))
+    return ANYONE if asked == ANYONE else asked
 
 
 class Reuse(Enum):
@@ -49,36 +68,62 @@ class Decision(NamedTuple):
     """Freshness left; negative once stale."""
 
 
+def seconds_fresh(stored: StoredResponse, policy: RoutePolicy, *, now: float, roll: float) -> float:
+    """For how long anyone may have it, if it is alive; 0 or less where that takes a closer look.
+
+    What nearly every hit comes to, so it is asked first: half the time of a whole decision.
+    """
+    age = stored.age(now)
+    if stored.rules & Rule.NO_CACHE or _use_of_fresh(stored, policy, age, roll) is not Reuse.FRESH:
+        return 0.0
+    return stored.lifetime - age
+
+
 def decide(
     stored: StoredResponse,
     validity: Validity,
-    request: Request,
-    directives: RequestDirectives,
+    asked: Asking,
     policy: RoutePolicy,
     *,
     now: float,
     roll: float,
 ) -> Decision:
     """The use of `stored` at `now` (epoch seconds); `roll` is uniform in [0, 1)."""
-    if validity in _GONE:
-        return Decision(Reuse.MISS)
-    reason = _reason_to_pass(stored, request, policy)
-    if reason is not None:
-        return Decision(Reuse.PASS, reason=reason)
+    if asked is ANYONE and validity is Validity.ALIVE:
+        left = seconds_fresh(stored, policy, now=now, roll=roll)
+        if left > 0:
+            return Decision(Reuse.FRESH, seconds_left=left)
+    return _decide_with_care(stored, validity, asked, policy, now=now, roll=roll)
+
+
+def _decide_with_care(
+    stored: StoredResponse,
+    validity: Validity,
+    asked: Asking,
+    policy: RoutePolicy,
+    *,
+    now: float,
+    roll: float,
+) -> Decision:
     age = stored.age(now)
     left = stored.lifetime - age
+    if validity is Validity.DEAD or validity is Validity.UNSYNCED:
+        return Decision(Reuse.MISS)
+    reason = _reason_to_pass(stored, asked)
+    if reason is not None:
+        return Decision(Reuse.PASS, reason=reason)
     if validity is Validity.DISTRUSTED:
         use = Reuse.VALIDATE_FIRST if has_validator(stored) else Reuse.MISS
         return Decision(use, stale=True, seconds_left=left)
     if validity is Validity.STALE:
         left = min(left, 0.0)
-    asked = directives if policy.client_cache_control == "honour" else _IGNORED
-    if Rule.NO_CACHE in stored.rules or _wants_more(asked, age, left):
-        is_stale = left <= 0 or Rule.NO_CACHE in stored.rules
-        return Decision(Reuse.VALIDATE_FIRST, stale=is_stale, seconds_left=left)
+    must_validate = stored.rules & Rule.NO_CACHE != 0
+    if must_validate or _wants_more(asked.directives, age, left):
+        return Decision(Reuse.VALIDATE_FIRST, stale=left <= 0 or must_validate, seconds_left=left)
     if left > 0:
         return Decision(_use_of_fresh(stored, policy, age, roll), seconds_left=left)
-    return Decision(_use_of_stale(stored, asked, policy, -left), stale=True, seconds_left=left)
+    use = _use_of_stale(stored, asked.directives, policy, -left)
+    return Decision(use, stale=True, seconds_left=left)
 
 
 def has_validator(stored: StoredResponse) -> bool:
@@ -87,31 +132,30 @@ def has_validator(stored: StoredResponse) -> bool:
 
 
 def may_answer_error(
-    stored: StoredResponse, validity: Validity, request: Request, policy: RoutePolicy, *, now: float
+    stored: StoredResponse, validity: Validity, asked: Asking, policy: RoutePolicy, *, now: float
 ) -> bool:
     """May it stand in for the origin, which failed (RFC 5861 §4)? What an invalidation took back never may.
 
     A replica that is cut off from the log may: what it holds is all there is, and Cache-Status says so.
     """
-    if validity in _UNPROVEN or is_error_status(stored.status) or Rule.NO_CACHE in stored.rules:
+    is_unproven = validity is Validity.DEAD or validity is Validity.DISTRUSTED
+    if is_unproven or is_error_status(stored.status) or stored.rules & Rule.NO_CACHE:
         return False
-    if _reason_to_pass(stored, request, policy) is not None:
+    if _reason_to_pass(stored, asked) is not None:
         return False
     overdue = stored.age(now) - stored.lifetime
     if overdue < 0 and validity is not Validity.STALE:
         return True
-    asked = request_directives(request.fields) if policy.client_cache_control == "honour" else _IGNORED
-    window = error_window(stored.rules, stored.stale_if_error, policy, asked=asked.stale_if_error)
-    return max(overdue, 0.0) < window
+    wished = asked.directives.stale_if_error
+    return max(overdue, 0.0) < error_window(stored.rules, stored.stale_if_error, policy, asked=wished)
 
 
-def _reason_to_pass(stored: StoredResponse, request: Request, policy: RoutePolicy) -> Reason | None:
+def _reason_to_pass(stored: StoredResponse, asked: Asking) -> Reason | None:
     """Whose it is, if it is not for this request."""
-    is_shared = Rule.AUTHORIZATION_SHARED in stored.rules
-    if not is_shared and not authorization_is_covered(request, policy):
+    if not (asked.authorization_is_covered or stored.rules & Rule.AUTHORIZATION_SHARED):
         return Reason.AUTHORIZATION
     # Who states a lifetime for all says that cookies do not matter; a route or a heuristic does not know.
-    if stored.source is not LifetimeSource.ORIGIN and not cookies_are_covered(request, policy):
+    if not asked.cookies_are_covered and stored.source is not LifetimeSource.ORIGIN:
         return Reason.COOKIE
     return None
 
@@ -126,7 +170,7 @@ def _wants_more(asked: RequestDirectives, age: float, left: float) -> bool:
 def _use_of_fresh(stored: StoredResponse, policy: RoutePolicy, age: float, roll: float) -> Reuse:
     if stored.refresh_age is not None and age >= stored.refresh_age:
         return Reuse.REFRESH
-    if not policy.early_refresh or Rule.IMMUTABLE in stored.rules:
+    if not policy.early_refresh or stored.rules & Rule.IMMUTABLE:
         return Reuse.FRESH
     # XFetch: likelier toward the end, and the sooner the longer a fetch takes. 1 - roll is never 0.
     lead_seconds = -stored.fetch_seconds * log(1 - roll)

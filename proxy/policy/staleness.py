@@ -12,12 +12,12 @@ from proxy.model import Rule
 _NEVER_STALE = Rule.NO_CACHE | Rule.MUST_REVALIDATE
 
 
-def revalidation_window(rules: Rule, own: float | None, policy: RoutePolicy) -> float:
+def revalidation_window(rules: int, own: float | None, policy: RoutePolicy) -> float:
     """Seconds for which it is served while one refresh runs; `own` is the response's directive."""
     return _window(rules, own, policy.stale_while_revalidate)
 
 
-def error_window(rules: Rule, own: float | None, policy: RoutePolicy, *, asked: float | None = None) -> float:
+def error_window(rules: int, own: float | None, policy: RoutePolicy, *, asked: float | None = None) -> float:
     """Seconds for which it is served when the origin fails; `asked` is the client's stale-if-error.
 
     The client may shorten what the response allows; where that is silent, the client says what it takes.
@@ -27,12 +27,12 @@ def error_window(rules: Rule, own: float | None, policy: RoutePolicy, *, asked: 
     return _window(rules, own, policy.stale_if_error if asked is None else asked)
 
 
-def may_be_stale(rules: Rule) -> bool:
+def may_be_stale(rules: int) -> bool:
     """May a client's max-stale have it (RFC 9111 §5.2.1.2)? s-maxage implies proxy-revalidate."""
     return not rules & (_NEVER_STALE | Rule.SHARED_MAX_AGE)
 
 
-def _window(rules: Rule, own: float | None, otherwise: float) -> float:
+def _window(rules: int, own: float | None, otherwise: float) -> float:
     if rules & _NEVER_STALE:
         return 0.0
     if own is not None:

@@ -36,7 +36,7 @@ from proxy.policy.staleness import error_window, revalidation_window
 from proxy.policy.storability import is_shared_despite_authorization, kept_fields, refusal
 from proxy.policy.tags import are_too_many, group_tags, route_tags, tag_values
 
-_RULES: tuple[tuple[Rule, Callable[[ResponseDirectives], bool]], ...] = (
+_RULES: tuple[tuple[int, Callable[[ResponseDirectives], bool]], ...] = (
     (Rule.NO_CACHE, lambda stated: stated.no_cache),
     (Rule.MUST_REVALIDATE, lambda stated: stated.must_revalidate or stated.proxy_revalidate),
     (Rule.SHARED_MAX_AGE, lambda stated: stated.s_maxage is not None),
@@ -180,9 +180,9 @@ def _draft(
     )
 
 
-# Enumerated flags are slow to combine, and an API's answers say the same few things.
+# An API's answers say the same few things.
 @lru_cache(maxsize=256)
-def _rules(directives: ResponseDirectives) -> Rule:
+def _rules(directives: ResponseDirectives) -> int:
     return reduce(or_, (rule for rule, holds in _RULES if holds(directives)), Rule.NONE)
 
 
@@ -205,7 +205,7 @@ def _last_modified(fields: Fields) -> bytes | None:
 def _expires_at(draft: StoredResponse, policy: RoutePolicy) -> float:
     """The instant from which on the entry is of no use to anybody."""
     can_be_validated = draft.etag is not None or draft.last_modified is not None
-    if Rule.NO_CACHE in draft.rules and not can_be_validated:
+    if draft.rules & Rule.NO_CACHE and not can_be_validated:
         return draft.received_at
     windows = (
         revalidation_window(draft.rules, draft.stale_while_revalidate, policy),

@@ -35,7 +35,7 @@ _VARY_NUMBERS = struct.Struct(">dHHH")
 """The end; how many names, variants and languages."""
 _TEXTS = 8
 """Texts of a response before its tags."""
-_ALL_RULES = int(~Rule.NONE)
+_ALL_RULES = Rule.ALL
 _NO_POSITION = (0, 0, 0, 0)
 _NO_PART = (0, 0, 0)
 
@@ -169,7 +169,7 @@ def _read_response(payload: memoryview) -> StoredResponse:
         expires_at=expires_at,
         source=LifetimeSource(source),
         refresh_age=refresh_age if present & _HAS_REFRESH else None,
-        rules=Rule(rules),
+        rules=rules,
         stale_while_revalidate=while_revalidate if present & _HAS_WHILE_REVALIDATE else None,
         stale_if_error=if_error if present & _HAS_IF_ERROR else None,
         etag=etag if present & _HAS_ETAG else None,

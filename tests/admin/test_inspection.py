@@ -12,7 +12,7 @@ def inspection(metrics: Metrics) -> ProcessInspection:
 
 def test_every_counter_and_gauge_is_shown() -> None:
     metrics = Metrics()
-    metrics.requests.add("product", "hit")
+    metrics.request_seconds.observe(0.001, "product", "hit")
     metrics.connections_refused.add()
     metrics.gauges["flights"] = lambda: {(): 3}
     stats = inspection(metrics).stats()

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.observe.metrics import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_BOUNDS, Counter, Histogram, Metrics
+from proxy.observe.metrics import (
+    COUNTERS,
+    GAUGES,
+    HISTOGRAMS,
+    SECONDS_BOUNDS,
+    Counter,
+    CountOf,
+    Histogram,
+    Metrics,
+)
 from scripts import metrics_reference
 
 
@@ -17,7 +26,8 @@ def filled() -> Metrics:
     """Every row of the table with one value."""
     metrics = Metrics()
     for row in COUNTERS:
-        getattr(metrics, row.name).add(*row.labels)
+        if row.name != "requests":  # what request_seconds has counted
+            getattr(metrics, row.name).add(*row.labels)
     for row in HISTOGRAMS:
         getattr(metrics, row.name).observe(0.003, *row.labels)
     for row in GAUGES:
@@ -30,7 +40,7 @@ def test_each_counter_is_an_attribute_and_ends_in_total(row):
     metrics = filled()
 
     (sample,) = families(metrics)[f"sidecache_{row.name}"].samples
-    assert isinstance(getattr(metrics, row.name), Counter)
+    assert isinstance(getattr(metrics, row.name), Counter | CountOf)
     assert sample.name == f"sidecache_{row.name}_total"
     assert (sample.labels, sample.value) == ({label: label for label in row.labels}, 1)
 

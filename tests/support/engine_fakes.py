@@ -16,6 +16,7 @@ from proxy.engine.lookup import Lookup
 from proxy.engine.marks import Marks
 from proxy.engine.origin_flow import OriginFlow
 from proxy.engine.passing import Passing
+from proxy.engine.plan import make_plan
 from proxy.engine.receiving import Receiver
 from proxy.engine.refreshing import Refresher
 from proxy.engine.request_flow import RequestFlow
@@ -43,8 +44,6 @@ from proxy.model import (
 )
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import running
-from proxy.policy.cache_key import make_key
-from proxy.policy.directives import request_directives
 from proxy.policy.invalidation import Selector
 from proxy.store.memory import MemoryStore
 from proxy.store.tiered import TieredStore
@@ -390,9 +389,7 @@ class Engine:
 
     def lookup(self, request: Request) -> Lookup:
         """The question that this request is."""
-        match = self.routes.match(request)
-        key = make_key(request, match.route, secret=SECRET)
-        return Lookup(request, match, request_directives(request.fields), key)
+        return make_plan(request, self.routes, secret=SECRET).lookup(request)
 
     async def ask(self, target: bytes = b"/", *lines: FieldLine, **changes: Any) -> Answer:
         """A GET through the engine."""
