@@ -1,0 +1,1 @@
+"""Figures to medians, ratios, bars, tables and charts. Pure: no process, no clock."""
