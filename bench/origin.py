@@ -30,7 +30,7 @@ class Origin:
 
     def requests(self) -> int:
         """How many requests it has answered so far, without those that ask this."""
-        with urlopen(f"http://127.0.0.1:{self.port}/requests", timeout=5) as answer:  # noqa: S310
+        with urlopen(f"http://127.0.0.1:{self.port}/requests", timeout=5) as answer:
             return int(answer.read())
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
-_POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.005
 
 
 class NotStarted(Exception):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.origin import Origin, origin
+from bench.processes import NotStarted
 from bench.servers.redis import redis
 from bench.servers.server import Kind, Server, Setup
 
@@ -21,6 +22,8 @@ class Session:
 
     server_core: int
     load_core: int
+    load_cores: tuple[int, ...]
+    """Where wrk runs: on the load's core, except where servers and load share all cores."""
     seconds: float
     rounds: int
     ours: tuple[Kind, ...]
@@ -62,7 +65,11 @@ class Session:
                 changes["redis_port"] = stack.enter_context(redis(home, core=self.load_core))
             stage = Stage(home, behind, self.setup(behind.port, **changes))
             for kind in self.kinds(peers):
-                stage.servers.append(stack.enter_context(_started(kind, stage)))
+                try:
+                    stage.servers.append(stack.enter_context(_started(kind, stage)))
+                except NotStarted as fault:
+                    self.say(f"  FAILED {kind.label}: {fault}")
+                    stage.failed.append(f"{kind.label} did not start")
             yield stage
 
 
@@ -74,6 +81,7 @@ class Stage:
     origin: Origin
     setup: Setup
     servers: list[Server] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
 
 @contextmanager
