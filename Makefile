@@ -1,11 +1,12 @@
 # The two commands: `make run` and `make test`. Everything goes into .venv, nothing needs root.
 
 PYTHON ?= python3
+SCENARIO ?= hit
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test test-deploy test-fleet lint types check-tests conformance lock clean
+.PHONY: help run test test-deploy test-fleet lint types check-tests conformance bench bench-docs bench-micro profile lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,13 +36,27 @@ check-tests: $(VENV)/test.stamp
 conformance: $(VENV)/test.stamp ## the public HTTP cache test suite (needs Node.js; CACHE_TESTS=folder for a checkout)
 	@$(BIN)/python -m tests.conformance
 
+bench: $(VENV)/test.stamp ## sidecache beside nginx, Varnish, HAProxy: BENCH="hit pass --quick" for less
+	@$(BIN)/python -m bench $(BENCH)
+
+bench-docs: $(VENV)/test.stamp ## put the figures measured last into docs/performance.md
+	@$(BIN)/python -m bench --report --page docs/performance.md
+
+bench-micro: $(VENV)/test.stamp $(VENV)/bench.stamp ## what single steps of a hit cost
+	@$(BIN)/python -m bench.micro --inherit-environ PYTHONPATH $(MICRO)
+
+profile: $(VENV)/test.stamp $(VENV)/bench.stamp ## a flame graph of ours: SCENARIO=hit, or any other
+	@mkdir -p bench/results
+	@$(BIN)/python -m bench $(SCENARIO) --against none --rounds 1 --seconds 10 --output bench/results/profiled \
+	  --profile bench/results/$(SCENARIO)-profile.svg
+
 lock: ## resolve the requirements anew (needs uv)
 	@for set in run test; do \
 	  uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-strip-extras --generate-hashes --python-version 3.11 \
 	    --extra embedded --group $$set --custom-compile-command "make lock" pyproject.toml -o requirements/$$set.lock; done
 	@uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-strip-extras --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements/image.lock
-	@for set in build deploy; do \
+	@for set in build deploy bench; do \
 	  uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-strip-extras --generate-hashes --python-version 3.11 \
 	    --constraint requirements/test.lock --group $$set --custom-compile-command "make lock" -o requirements/$$set.lock; done
 	@uv pip compile -q --universal --no-emit-index-url --no-emit-find-links --no-deps --generate-hashes --python-version 3.11 \
@@ -54,6 +69,12 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'
 	@echo "making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
+
+# Beside the other requirements; sidecache itself is installed with those.
+$(VENV)/bench.stamp: requirements/bench.lock | $(VENV)/bin/python
+	@echo "installing requirements/bench.lock"
+	@$(PIP) install --require-hashes -r requirements/bench.lock
+	@touch $@
 
 $(VENV)/%.stamp: requirements/%.lock pyproject.toml | $(VENV)/bin/python
 	@echo "installing requirements/$*.lock"
