@@ -1,0 +1,41 @@
+"""What is read from Linux of processes and cores."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from bench.machine import busy_share, cpu_seconds, family_of, free_ports, is_listening, resident_bytes
+
+GONE = 2**22 + 1
+"""No process has this id: the kernel's limit is below."""
+
+
+def test_family_is_the_process_and_its_children() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        family = family_of(os.getpid())
+
+    assert family[0] == os.getpid()
+    assert child.pid in family
+
+
+def test_this_process_has_used_time_and_memory() -> None:
+    assert cpu_seconds([os.getpid()]) > 0
+    assert resident_bytes([os.getpid()]) > 1 << 20
+
+
+def test_process_that_is_gone_counts_for_nothing() -> None:
+    assert cpu_seconds([GONE]) == 0
+    assert resident_bytes([GONE]) == 0
+
+
+def test_share_of_a_core_is_work_over_time() -> None:
+    assert busy_share((100, 1000), (175, 1100)) == 0.75
+
+
+def test_free_ports_differ_and_nobody_listens_there() -> None:
+    ports = free_ports(3)
+
+    assert len(set(ports)) == 3
+    assert not any(map(is_listening, ports))
