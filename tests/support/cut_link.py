@@ -97,7 +97,8 @@ class CutLink:
             pump.add_done_callback(lambda _: self._end(to_client, to_server))
 
     async def _pump(self, reader: StreamReader, writer: StreamWriter, *, is_slow: bool = False) -> None:
-        with suppress(OSError):
+        # RuntimeError is uvloop's word for a side that was closed while its bytes were held back.
+        with suppress(OSError, RuntimeError):
             while piece := await reader.read(_PIECE_BYTES):
                 await self._flows.wait()
                 if is_slow and self.delay_seconds:
