@@ -126,8 +126,15 @@ class RedisStore:
         if isinstance(values, Failure):
             self._metrics.l2_operations.add("get", values.fault.value, by=len(keys))
             return {}
-        found = ((key, self._decoded(key, value)) for key, value in zip(keys, values, strict=True))
-        return {key: entry for key, entry in found if entry is not None}
+        self._reads.learn([len(value) for value in values if isinstance(value, bytes)])
+        found = {
+            key: entry
+            for key, value in zip(keys, values, strict=True)
+            if (entry := self._decoded(key, value)) is not None
+        }
+        if found:
+            self._metrics.l2_operations.add("get", "hit", by=len(found))
+        return found
 
     def _decoded(self, key: bytes, value: object) -> Entry | None:
         # A key that holds something other than a string reads as None: a miss, and overwritten likewise.
@@ -139,7 +146,6 @@ class RedisStore:
             self._metrics.l2_operations.add("get", "garbage")
             self._metrics.l2_garbage.add(entry.value)
             return None
-        self._metrics.l2_operations.add("get", "hit")
         return entry
 
     async def _write(self, batch: Mapping[bytes, Entry]) -> None:

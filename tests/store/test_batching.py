@@ -97,6 +97,33 @@ async def test_one_fetch_is_bounded(asked: int, sizes: list[int]) -> None:
     assert [len(keys) for keys in shelf.asked] == sizes
 
 
+async def sizes_after(batcher: Batcher, shelf: Shelf, *sizes: Sequence[int]) -> list[int]:
+    """How many keys travel together, of seven, once values of these sizes have come."""
+    for each in sizes:
+        batcher.learn(each)
+    shelf.asked.clear()
+    await asyncio.gather(*(batcher.look_up(key_of(str(number))) for number in range(7)))
+    return [len(keys) for keys in shelf.asked]
+
+
+async def test_large_values_travel_in_smaller_company() -> None:
+    shelf = Shelf()
+    batcher = Batcher(shelf.fetch, most_bytes=1000)
+
+    assert await sizes_after(batcher, shelf) == [7]
+    assert await sizes_after(batcher, shelf, [100, 200], []) == [6, 1]
+    assert await sizes_after(batcher, shelf, [300, 700]) == [2, 2, 2, 1]
+    assert await sizes_after(batcher, shelf, [5000]) == [1] * 7
+
+
+async def test_a_large_value_is_remembered_for_a_while() -> None:
+    shelf = Shelf()
+    batcher = Batcher(shelf.fetch, most_bytes=1000)
+
+    assert await sizes_after(batcher, shelf, [500], [10]) == [2, 2, 2, 1]
+    assert await sizes_after(batcher, shelf, *[[10]] * 20) == [7]
+
+
 async def test_a_caller_that_goes_takes_nobody_along() -> None:
     shelf = Shelf("a")
     batcher = Batcher(shelf.fetch)
