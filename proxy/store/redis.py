@@ -13,12 +13,12 @@ from contextlib import suppress
 from time import monotonic, time
 
 from redis.asyncio import Redis
-from redis.exceptions import InvalidResponse
 
 from proxy.model import Entry
 from proxy.observe.metrics import Metrics
 from proxy.store.batching import Batcher
 from proxy.store.codec import KEY_FORMAT, Garbage, decode, encode
+from proxy.store.redis_client import get_all
 from proxy.store.redis_link import Failure, Fault, RedisLink, failure_of
 from proxy.store.write_behind import Drop, WriteBehind
 from proxy.store.write_pause import WritePause
@@ -118,11 +118,11 @@ class RedisStore:
 
     async def _read_probe(self, client: Redis) -> object:
         """What look-ups do, so that a server that answers only PING does not pass."""
-        return await _get_all(client, [self._prefix + b"probe"])
+        return await get_all(client, [self._prefix + b"probe"])
 
     async def _fetch(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         names = [self._name(key) for key in keys]
-        values = await self.link.ask("get", lambda client: _get_all(client, names))
+        values = await self.link.ask("get", lambda client: get_all(client, names))
         if isinstance(values, Failure):
             self._metrics.l2_operations.add("get", values.fault.value, by=len(keys))
             return {}
@@ -189,15 +189,6 @@ class RedisStore:
     def _count_failed_writes(self, fault: Fault, count: int = 1) -> None:
         self._metrics.l2_operations.add("set", fault.value, by=count)
         self._metrics.l2_dropped_writes.add(fault.value, by=count)
-
-
-async def _get_all(client: Redis, names: Sequence[bytes]) -> list[object]:
-    """One value a name. Raises InvalidResponse where something answers that is no such server."""
-    # redis-py states a list, but hands on whatever was sent.
-    values: object = await client.mget(list(names))
-    if not isinstance(values, list) or len(values) != len(names):
-        raise InvalidResponse(f"expected {len(names)} values from MGET, found {type(values).__name__}")
-    return values
 
 
 async def _set_all(client: Redis, writes: _Writes) -> list[object]:
