@@ -34,7 +34,7 @@ from proxy.model import (
 from proxy.policy.bypass import Bypass
 from proxy.policy.cache_status import whole_seconds_left
 from proxy.policy.parts import asks_one_range, holds_range, may_be_joined
-from proxy.policy.reuse import ANYONE, Decision, Reuse, decide, seconds_fresh
+from proxy.policy.reuse import ANYONE, Decision, Reuse, decide, is_newer, seconds_fresh
 from proxy.policy.routes import Routes
 
 _FRESH_HITS = {"l1": (Outcome.HIT, "l1"), "l2": (Outcome.HIT_L2, "l2")}
@@ -149,7 +149,7 @@ class RequestFlow:
     async def _from_l2(self, lookup: Lookup) -> Answer | None:
         if self._has_l2:
             stored = await look_up(self._tiers, lookup, self._clock(), secret=self._secret)
-            if stored is not None:
+            if stored is not None and not self._has_newer(lookup, stored):
                 # Judged at the moment of use, in the step that answers and back-fills (invalidation R7).
                 now = self._clock()
                 answer = self._use(lookup, stored, self._log.judge(stored), "l2", now)
@@ -159,6 +159,11 @@ class RequestFlow:
             # Meanwhile another request may have filled L1; and an old copy there still has its own lifetime.
             return self._from_l1(lookup, is_second_choice=True)
         return None
+
+    def _has_newer(self, lookup: Lookup, stored: StoredResponse) -> bool:
+        """Has L1 a newer response? A refresh may have ended meanwhile, or its write to L2 was lost."""
+        held = self._peek(lookup.entry_key, self._clock())
+        return held is not None and not isinstance(held.entry, VaryRecord) and is_newer(held.entry, stored)
 
     def _use(
         self, lookup: Lookup, stored: StoredResponse, validity: Validity, tier: str, now: float

@@ -186,3 +186,10 @@ def _use_of_stale(
         return Reuse.VALIDATE_FIRST
     window = revalidation_window(stored.rules, stored.stale_while_revalidate, policy)
     return Reuse.REFRESH if overdue < window else Reuse.VALIDATE_FIRST
+
+
+def is_newer(response: StoredResponse, other: StoredResponse) -> bool:
+    """Of two for one key, is it the more recent (RFC 9111 §4), and its request began no earlier?"""
+    if response.received_at <= other.received_at:
+        return False
+    return other.born is None or (response.born is not None and response.born >= other.born)

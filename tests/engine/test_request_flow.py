@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.model import Forward, Outcome, Reason, Request, Validity
+from proxy.model import Forward, Outcome, Reason, Request, Validity, VaryRecord
 from tests.support.configs import config
 from tests.support.engine_fakes import Engine, FakeL2, body_of, detail_of, reply
+from tests.support.responses import NOW
 from tests.support.routing import get
 
 WINDOW = b"max-age=100, stale-while-revalidate=50"
@@ -178,6 +179,37 @@ async def test_a_copy_older_than_l1_ttl_stands_where_l2_has_nothing() -> None:
     asked = len(l2.asked)
     assert [(await engine.ask()).outcome for _ in range(3)] == [Outcome.HIT] * 3
     assert (len(l2.asked) - asked, len(engine.origin.requests)) == (1, 1)
+
+
+async def test_a_newer_copy_stands_where_l2_has_an_older_one() -> None:
+    """Its write to L2 was lost, or it came while L2 was being asked: of two, the newer one counts."""
+    l2 = FakeL2()
+    await Engine(l2=l2).ask()
+    older = dict(l2.entries)
+    l2.entries.clear()
+    engine = Engine(l2=l2, l1_ttl="10s")
+    engine.step(1)
+    engine.origin.will(reply(pieces=(b"new",)))
+    await engine.ask()
+    l2.entries = older
+    engine.step(11)
+    asked = len(l2.asked)
+    answers = [await engine.ask() for _ in range(2)]
+    assert [(answer.outcome, answer.body) for answer in answers] == [(Outcome.HIT, b"new")] * 2
+    assert len(l2.asked) - asked == 1
+
+
+async def test_a_vary_record_that_came_meanwhile_is_no_newer_copy() -> None:
+    l2 = FakeL2()
+    await Engine(l2=l2).ask()
+    engine = Engine(l2=l2)
+    record = VaryRecord((b"accept-language",), (), NOW + 100)
+
+    def keep_record() -> None:
+        engine.memory.put(next(iter(l2.entries)), record, NOW)
+
+    l2.on_look_up = keep_record
+    assert (await engine.ask()).outcome is Outcome.HIT_L2
 
 
 async def test_a_purge_while_l2_answers_counts() -> None:

@@ -10,6 +10,7 @@ from proxy.config.policy import RoutePolicy
 from proxy.model import (
     FieldLine,
     LifetimeSource,
+    Position,
     Reason,
     Request,
     Rule,
@@ -17,7 +18,16 @@ from proxy.model import (
     Validity,
 )
 from proxy.policy.directives import request_directives
-from proxy.policy.reuse import Asking, Decision, Reuse, asking, decide, has_validator, may_answer_error
+from proxy.policy.reuse import (
+    Asking,
+    Decision,
+    Reuse,
+    asking,
+    decide,
+    has_validator,
+    is_newer,
+    may_answer_error,
+)
 from proxy.policy.storing import StorePlan
 from tests.support.responses import NOW, date, entry, head, plan_of
 from tests.support.routing import get, route_of
@@ -421,3 +431,29 @@ def test_more_age_never_makes_an_answer_usable(age: float, max_stale: float) -> 
     later = decided(stored, wanting(value), now=NOW + age + 1)
 
     assert order.index(earlier.reuse) <= order.index(later.reuse)
+
+
+EARLY, LATE = Position(1, 5, 0, 7), Position(1, 6, 0, 7)
+
+
+@pytest.mark.parametrize(
+    ("received", "born", "expected"),
+    [
+        ((1.0, 0.0), (EARLY, EARLY), True),
+        ((1.0, 0.0), (LATE, EARLY), True),
+        ((1.0, 0.0), (EARLY, None), True),
+        ((1.0, 0.0), (None, None), True),
+        ((1.0, 0.0), (EARLY, LATE), False),  # slow: a purge between the two reaches only this one
+        ((1.0, 0.0), (None, EARLY), False),
+        ((0.0, 0.0), (LATE, EARLY), False),
+        ((0.0, 1.0), (LATE, EARLY), False),
+    ],
+)
+def test_newer_is_what_came_later_and_began_no_earlier(
+    received: tuple[float, float], born: tuple[Position | None, Position | None], expected: bool
+) -> None:
+    one, other = (
+        replace(entry(), received_at=NOW + at, born=place) for at, place in zip(received, born, strict=True)
+    )
+
+    assert is_newer(one, other) is expected
