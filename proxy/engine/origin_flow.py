@@ -122,6 +122,9 @@ class OriginFlow:
             return None
         now = self._clock()
         validity = self._validity(flight, ending, arrived_version)
+        if validity is Validity.STALE:
+            # No window for stale answers helps: this one waited, and is bound by what came meanwhile.
+            return None
         decision = decide(ending.stored, validity, lookup.asked, lookup.policy, now=now, roll=self._dice())
         if decision.reuse not in (Reuse.FRESH, Reuse.REFRESH):
             return None

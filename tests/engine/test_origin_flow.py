@@ -184,6 +184,20 @@ async def test_who_asked_before_a_purge_shares_the_fetch_and_who_asks_after_does
     assert [task.result().body for task in (leader, before, after)] == [b"old", b"old", b"new"]
 
 
+async def test_a_window_for_stale_answers_does_not_give_a_follower_what_a_soft_purge_overtook() -> None:
+    engine = Engine(stale_while_revalidate="60s")
+    engine.origin.will(reply(pieces=(b"old",)), reply(pieces=(b"new",)))
+    engine.origin.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        leader = group.create_task(engine.ask())
+        await engine.origin.asked(1)
+        engine.log.purge(soft=True)
+        follower = group.create_task(engine.ask())
+        await turns(3)
+        engine.origin.gate.set()
+    assert [task.result().body for task in (leader, follower)] == [b"old", b"new"]
+
+
 @pytest.mark.parametrize("validity", [Validity.DISTRUSTED, Validity.UNSYNCED])
 async def test_a_follower_gets_nothing_that_the_log_no_longer_vouches_for(validity: Validity) -> None:
     engine = Engine()
