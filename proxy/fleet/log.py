@@ -84,6 +84,8 @@ class Roll(NamedTuple):
     """Name -> registration; empty unless asked for."""
     known: int
     """How many replicas are registered."""
+    tail: Position
+    """The newest record in the log: of the epoch in which all this was seen."""
 
 
 class LogFailure(NamedTuple):

@@ -7,6 +7,7 @@ that an entry is judged in the same step that uses it (R7).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import inf
 
 from proxy.fleet.log import Draft, Id, Page, Registration, WhenUnsynced
@@ -147,14 +148,17 @@ class LogCopy:
         self.index.read_again(keyed)
         self.outbox.read_again(keyed)
 
-    def reach_of(self, position: Position, replicas: Mapping[str, str]) -> Reach:
-        """Which of the registered replicas have applied the record at `position`."""
-        return reach_of(position, replicas, self.index.knows)
+    def reach_of(self, position: Position, replicas: Mapping[str, str], tail: Position) -> Reach:
+        """Which of the registered replicas have applied the record at `position`, in a log that ends at `tail`."""
+        # Of a log that we have not read we know one epoch, its newest. What we read before may be lost, and
+        # its places may look newer than any of this log (R19).
+        is_in_log = self.index.knows if tail.nonce == self._nonce else partial(_is_same_epoch, tail)
+        return reach_of(position, replicas, is_in_log)
 
-    @property
-    def knows_all_replicas(self) -> bool:
+    def knows_all_replicas(self, tail: Position) -> bool:
         """No live replica is missing among the registrations: a flush empties them, polls fill them (R19)."""
-        return self._clock() - self._epoch_known_at >= self._max_unsynced
+        has_read_epoch = tail.nonce == self._nonce
+        return has_read_epoch and self._clock() - self._epoch_known_at >= self._max_unsynced
 
     def _born(self) -> Position | None:
         """The newest record known to exist: it need not be applied, only be older than the fetch (R3)."""

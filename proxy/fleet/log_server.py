@@ -149,10 +149,11 @@ def _page_of(reply: Any) -> Page:
 
 
 def _roll_of(reply: Any) -> Roll:
-    places, replicas, known = reply
+    places, replicas, known, tail = reply
     positions = tuple(_position(*place) for place in places)
     texts = [text.decode("utf-8", "replace") for text in replicas]
-    return Roll(positions, dict(zip(texts[::2], texts[1::2], strict=True)), int(known))
+    registrations = dict(zip(texts[::2], texts[1::2], strict=True))
+    return Roll(positions, registrations, int(known), _position(*tail))
 
 
 def record_of(id_: bytes, flat: Sequence[bytes]) -> Record | None:

@@ -279,6 +279,7 @@ class RedisLog:
         while True:
             roll = await self._server.append(drafts, after=self._copy.after, at=places, roll_call=True)
             now = self._clock()
+            all_obey = False
             if isinstance(roll, LogFailure):
                 self._metrics.log_errors.add("roll-call")
             else:
@@ -286,15 +287,15 @@ class RedisLog:
                     places, appended_at = roll.positions, now
                     self._note_places(drafts, roll)
                 answer = self._answer(places[-1], roll)
-            # Who was silent until here has distrusted the log since.
-            all_obey = answer.complete or now - appended_at >= self._max_unsynced
+                # Who was silent until here has distrusted the log since: the same log, which still has it.
+                all_obey = answer.complete or now - appended_at >= self._max_unsynced
             if all_obey or now >= until:
                 return replace(answer, complete=all_obey)
             await asyncio.sleep(ACKNOWLEDGE_SECONDS)
 
     def _answer(self, place: Position, roll: Roll) -> Appended:
-        reach = self._copy.reach_of(place, roll.replicas)
-        is_complete = not reach.missing and self._copy.knows_all_replicas
+        reach = self._copy.reach_of(place, roll.replicas, roll.tail)
+        is_complete = not reach.missing and self._copy.knows_all_replicas(roll.tail)
         return Appended(_text_of(place), True, reach.known, reach.acknowledged, reach.missing, is_complete)
 
     async def _take_census(self) -> None:

@@ -77,8 +77,13 @@ if has_added then
   redis.call('XTRIM', log, 'MAXLEN', '~', most)
 end
 
-local roll = wants_roll == '1' and redis.call('HGETALL', replicas) or {}
-return {places, roll, redis.call('HLEN', replicas)}
+local roll = {}
+if wants_roll == '1' then
+  -- A write that changes nothing: a deposed master, which refuses it, must not say who has applied what.
+  redis.call('HDEL', replicas, '')
+  roll = redis.call('HGETALL', replicas)
+end
+return {places, roll, redis.call('HLEN', replicas), {tail, string.format('%.0f', number), nonce}}
 """
 )
 """ARGV: nonce, retention in ms, most records, `after` or '', roll call 0/1; then uid, `at` or '', text."""

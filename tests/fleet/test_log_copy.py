@@ -371,22 +371,37 @@ def test_reach_counts_positions_in_epochs_that_the_log_has(process):
         "other": Registration(target._replace(nonce=0xBEEF), 1).encode(),
     }
 
-    assert process.copy.reach_of(target, replicas) == (2, ("other",))
+    assert process.copy.reach_of(target, replicas, target) == (2, ("other",))
 
 
 def test_all_replicas_are_known_once_the_epoch_is_as_old_as_any_may_be_behind(process):
-    before = process.copy.knows_all_replicas
+    before = process.copy.knows_all_replicas(process.stream.tail)
     process.clock.advance(MAX_UNSYNCED)
-    after = process.copy.knows_all_replicas
+    after = process.copy.knows_all_replicas(process.stream.tail)
     process.stream.append(B)
     process.stream.append(B)
     process.stream.trim(1)
     process.read()
-    after_a_gap = process.copy.knows_all_replicas
+    after_a_gap = process.copy.knows_all_replicas(process.stream.tail)
     process.stream.begin_epoch(NONCES[2])
+    unread = process.copy.knows_all_replicas(process.stream.tail)
     process.read()
+    young = process.copy.knows_all_replicas(process.stream.tail)
 
-    assert [before, after, after_a_gap, process.copy.knows_all_replicas] == [False, True, True, False]
+    assert [before, after, after_a_gap, unread, young] == [False, True, True, False, False]
+
+
+def test_reach_in_an_epoch_that_was_not_read_counts_its_own_positions_only(process):
+    """A→B→A: what the lost epoch called newer says nothing of the log that came back."""
+    of_lost_epoch = process.copy.reader.cursor
+    target = of_lost_epoch._replace(nonce=NONCES[2])
+    newer = of_lost_epoch._replace(ms=of_lost_epoch.ms + 1_000)
+    replicas = {
+        "behind": Registration(newer, 1).encode(),
+        "there": Registration(target, 1).encode(),
+    }
+
+    assert process.copy.reach_of(target, replicas, target) == (2, ("behind",))
 
 
 def test_a_reload_reads_index_and_outbox_again(process):

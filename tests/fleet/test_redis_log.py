@@ -46,7 +46,7 @@ class ListServer:
                 record = self.stream.append(*draft.selectors, uid=draft.uid, soft=draft.soft)
                 placed[draft.uid] = record.position
         positions = tuple(placed[draft.uid] for draft in drafts)
-        return Roll(positions, dict(self.replicas) if roll_call else {}, self.known)
+        return Roll(positions, dict(self.replicas) if roll_call else {}, self.known, self.stream.tail)
 
     async def forget(self, name, registration):
         if self.replicas.get(name) == registration:
@@ -323,6 +323,50 @@ class TestWait:
             assert one.clock.now - began_at >= MAX_UNSYNCED + 19
             assert len([uid for uid in uids if uid]) == 1
             assert server.ask("XRANGE", STREAM, answer.id, answer.id)
+
+    async def test_an_epoch_that_begins_while_waiting_has_nobody_to_count_before_it_was_read(self, server):
+        async with replica(server.url) as one, replica(server.url, "two", one.clock) as two:
+            await two.sync()
+            await one.sync()
+            one.clock.advance(MAX_UNSYNCED)
+            pending = await self.waiting(one, wait=1.0)
+            server.ask("FLUSHALL")
+            answer = await self.ended(one, pending)
+
+            assert (answer.published, answer.missing, answer.complete) == (True, (), False)
+
+    async def test_a_deposed_master_tells_nobody_that_all_obey(self, own_server):
+        async with replica(own_server.url) as one, replica(own_server.url, "two", one.clock) as two:
+            await two.sync()
+            await one.sync()
+            pending = await self.waiting(one, wait=2 * MAX_UNSYNCED)
+            own_server.ask("CONFIG", "SET", "min-replicas-to-write", 1)
+            answer = await self.ended(one, pending, tick=1.0)
+
+            assert (answer.published, answer.complete) == (True, False)
+            assert one.metrics.log_errors.get("roll-call")
+
+    async def test_however_long_the_server_is_away_nobody_knows_that_all_obey(self, alone):
+        await alone.sync()
+        pending = await self.waiting(alone, wait=2 * MAX_UNSYNCED)
+        alone.list.is_down = True
+        answer = await self.ended(alone, pending, tick=1.0)
+
+        assert (answer.published, answer.complete) == (True, False)
+
+    async def waiting(self, publisher, *, wait):
+        """A purge that was published, and waits to be acknowledged."""
+        pending = spawn("purge", publisher.log.append([A], soft=False, wait=wait))
+        await asyncio.sleep(0)
+        await publisher.sync()
+        return pending
+
+    async def ended(self, publisher, pending, *, tick=0.05):
+        """Its answer, while nobody polls."""
+        while not pending.done():
+            publisher.clock.advance(tick)
+            await asyncio.sleep(0.001)
+        return await pending
 
     async def test_a_server_that_is_lost_while_waiting_leaves_what_is_known(self, alone):
         await alone.sync()

@@ -52,10 +52,11 @@ def test_every_record_names_the_one_before(server):
 
 
 def test_a_call_tells_where_each_draft_is(server):
-    places, replicas, known = append(server, ("u1", "", "t1"), ("u2", "", "t2"))
+    places, replicas, known, tail = append(server, ("u1", "", "t1"), ("u2", "", "t2"))
 
     assert places == [[id_, b"1", b"a1"] for id_, _ in records(server)[1:]]
     assert (replicas, known) == ([], 0)
+    assert tail == places[-1]
 
 
 def test_a_server_with_another_history_begins_a_new_epoch(server):
@@ -101,10 +102,21 @@ def test_a_place_that_another_record_has_is_not_believed(server):
 def test_a_roll_call_is_of_the_same_run(server):
     poll(server, name="one", registration="r1")
     poll(server, name="two", registration="r2")
-    _, replicas, known = append(server, ("u1", "", "t"), roll_call=1)
+    _, replicas, known, _ = append(server, ("u1", "", "t"), roll_call=1)
 
     assert dict(zip(replicas[::2], replicas[1::2], strict=True)) == {b"one": b"r1", b"two": b"r2"}
     assert known == 2
+
+
+def test_a_roll_call_is_refused_where_no_replica_of_the_server_would_know_of_a_write(own_server):
+    """What polls it accepts no longer it must not count either: another master may be in charge."""
+    append(own_server, ("u1", "", "t"))
+    own_server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+    append(own_server)
+
+    for call in (lambda: append(own_server, roll_call=1), lambda: poll(own_server)):
+        with pytest.raises(redis.ResponseError, match="NOREPLICAS"):
+            call()
 
 
 @pytest.fixture
