@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 
 from proxy.config.schema import Config
 from proxy.engine.coalescing import Flights
@@ -36,6 +37,9 @@ def assemble(
     leases: Leases | None,
     metrics: Metrics,
     spool_bytes: int,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+    dice: Callable[[], float] = random.random,
 ) -> RequestFlow:
     """The way of every request; `leases` is None where replicas share no L2."""
     secret = derive_secret(config.secret or config.l2.namespace)
@@ -45,13 +49,13 @@ def assemble(
     metrics.gauges["spool_bytes"] = lambda: {(): budget.held_bytes}
     fetcher = Fetcher(
         origin=origin,
-        keeper=Keeper(tiers, secret=secret, clock=time.time),
+        keeper=Keeper(tiers, secret=secret, clock=clock),
         log=log,
         metrics=metrics,
         receiver=Receiver(budget=budget, max_entry_bytes=config.l1.max_entry_bytes, metrics=metrics),
         profile=config.profile,
-        clock=time.time,
-        dice=random.random,
+        clock=clock,
+        dice=dice,
     )
     fleet_fetcher = FleetFetcher(
         fetcher,
@@ -61,9 +65,9 @@ def assemble(
         log=log,
         metrics=metrics,
         secret=secret,
-        clock=time.time,
-        monotonic=time.monotonic,
-        dice=random.random,
+        clock=clock,
+        monotonic=monotonic,
+        dice=dice,
     )
     refresher = Refresher(
         flights=flights,
@@ -72,7 +76,7 @@ def assemble(
         metrics=metrics,
         failing=Marks(seconds=FAILING_SECONDS, limit=MOST_MARKS),
         at_once=max(1, config.origin.max_in_flight // 2),
-        monotonic=time.monotonic,
+        monotonic=monotonic,
     )
     origin_flow = OriginFlow(
         shared=shared,
@@ -83,13 +87,11 @@ def assemble(
         refresher=refresher,
         uncacheable=Marks(seconds=UNCACHEABLE_SECONDS, limit=MOST_MARKS),
         secret=secret,
-        clock=time.time,
-        monotonic=time.monotonic,
-        dice=random.random,
+        clock=clock,
+        monotonic=monotonic,
+        dice=dice,
     )
-    passing = Passing(
-        origin=origin, log=log, fetcher=fetcher, flights=flights, secret=secret, clock=time.time
-    )
+    passing = Passing(origin=origin, log=log, fetcher=fetcher, flights=flights, secret=secret, clock=clock)
     return RequestFlow(
         config,
         tiers=tiers,
@@ -99,6 +101,6 @@ def assemble(
         passing=passing,
         refresher=refresher,
         secret=secret,
-        clock=time.time,
-        dice=random.random,
+        clock=clock,
+        dice=dice,
     )
