@@ -7,10 +7,8 @@ on no port; it keeps nothing on disk and never more than its memory bound.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +16,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from urllib.parse import quote
 
+from proxy.children import ending_with_us
 from proxy.store.redis_client import StoreUnavailable
 
 MAX_MEMORY_BYTES = 64 * 1024 * 1024
@@ -28,27 +27,6 @@ STOP_SECONDS = 2.0
 _POLL_SECONDS = 0.01
 _LONGEST_SOCKET_PATH = 100
 """A unix socket's path has room for 104 bytes on macOS, 108 on Linux."""
-
-_LAUNCHER = """
-import os, sys
-parent, server = int(sys.argv[1]), sys.argv[2]
-if sys.platform == "linux":
-    import ctypes
-    PR_SET_PDEATHSIG, SIGKILL = 1, 9
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0:
-        sys.exit("prctl failed")
-if os.getppid() != parent:
-    sys.exit("the parent is gone")
-try:
-    os.execv(server, [server, *sys.argv[3:]])
-except OSError as error:
-    sys.exit(f"{server}: {error.strerror}")
-"""
-"""Asks the kernel to kill the server when its parent ends, however it ends, and becomes the server.
-
-A `preexec_fn` would do it between fork and exec of a process with threads, where Python may deadlock. The
-check of the parent closes the gap before the call. Elsewhere than on Linux only `stop` ends the server.
-"""
 
 
 class EmbeddedServer:
@@ -131,7 +109,7 @@ class EmbeddedServer:
     def _launch(self, binary: Path) -> None:
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-                ending_with_us(binary, self._options()),
+                server_command(binary, self._options()),
                 cwd=self._socket_path.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -187,10 +165,10 @@ def find_server() -> Path:
         raise StoreUnavailable(f"l2.url embedded: {fault}") from None
 
 
-def ending_with_us(binary: Path, options: Mapping[str, str]) -> list[str]:
+def server_command(binary: Path, options: Mapping[str, str]) -> list[str]:
     """The command for a server that the kernel kills when this process ends."""
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(binary), *words]
+    return ending_with_us([str(binary), *words])
 
 
 def _answers(socket_path: Path) -> bool:

@@ -19,7 +19,7 @@ import pytest
 from redis.asyncio import Redis
 
 from proxy.store import embedded
-from proxy.store.embedded import EmbeddedServer, ending_with_us, find_server
+from proxy.store.embedded import EmbeddedServer, find_server
 from proxy.store.redis_client import StoreUnavailable, connect
 from tests.support.entries import key_of, response
 from tests.support.l2 import opened
@@ -226,16 +226,6 @@ async def test_it_ends_with_its_parent_however_that_ends(number: signal.Signals,
     while listens(path) and monotonic() < deadline:  # noqa: ASYNC110 - another process
         await asyncio.sleep(0.01)
     assert not listens(path)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="THE END WITH THE PARENT IS NOT TESTED: needs prctl")
-def test_a_launcher_whose_parent_is_gone_starts_nothing() -> None:
-    command = ending_with_us(find_server(), {"port": "0"})
-    command[command.index(str(os.getpid()))] = "1"
-
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-
-    assert (ended.returncode, ended.stderr) == (1, "the parent is gone\n")
 
 
 async def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

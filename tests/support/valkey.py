@@ -21,7 +21,7 @@ from typing import Any
 
 import redis
 
-from proxy.store.embedded import ending_with_us, find_server
+from proxy.store.embedded import find_server, server_command
 
 DEADLINE_SECONDS = 10.0
 _POLL_SECONDS = 0.01
@@ -51,7 +51,7 @@ class Valkey:
         options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no"}
         if not self.port:
             options |= {"unixsocket": str(self.socket_path), "unixsocketperm": "700"}
-        command = ending_with_us(find_server(), options | self._options)
+        command = server_command(find_server(), options | self._options)
         with (self._folder / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log)
         deadline = monotonic() + DEADLINE_SECONDS
