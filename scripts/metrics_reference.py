@@ -29,7 +29,9 @@ Written by `scripts/metrics_reference.py` from the table in `proxy/observe/metri
 
 `GET /metrics` on the ops port answers in Prometheus' text format. A label is never a path, a key or
 anything else that a client chooses: `route` comes from the configuration, all others from closed sets.
-A combination of labels appears when it is first counted. Each process has its own counts.
+A combination of labels appears when it is first counted. Each replica has its own counts. With `workers`
+above 1 the page shows what all workers make together: sums, but for the gauges that name `max` or `min`.
+Counters and histograms do not fall when a worker is replaced.
 """
 
 
@@ -49,11 +51,16 @@ def render() -> str:
 
 def _section(title: str, rows: tuple[Row, ...], *, suffix: str) -> str:
     lines = [f"## {title}\n", "| metric | labels | meaning |", "|---|---|---|"]
-    lines += [
-        f"| `{PREFIX}{row.name}{suffix}` | {', '.join(f'`{label}`' for label in row.labels)} | {row.help} |"
-        for row in rows
-    ]
+    lines += [f"| `{PREFIX}{row.name}{suffix}` | {_labels(row)} | {_meaning(row)} |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def _labels(row: Row) -> str:
+    return ", ".join(f"`{label}`" for label in row.labels)
+
+
+def _meaning(row: Row) -> str:
+    return row.help if row.across == "sum" else f"{row.help} (`{row.across}` of all workers)"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -100,6 +100,8 @@ class Row(NamedTuple):
     name: str
     help: str
     labels: Labels = ()
+    across: Literal["sum", "max", "min"] = "sum"
+    """What the values of several workers make together."""
 
 
 COUNTERS = (
@@ -130,6 +132,7 @@ COUNTERS = (
     Row("unsynced", "Entries refused because the invalidation log was not read in time"),
     Row("config_reloads", "Configuration reloads, by result", ("result",)),
     Row("tunnels", "Connections that left HTTP (WebSocket and other upgrades)"),
+    Row("worker_ends", "Worker processes that ended and were replaced, by cause", ("cause",)),
 )
 
 HISTOGRAMS = (
@@ -142,7 +145,7 @@ GAUGES = (
     Row("l1_entries", "Entries in L1", ("kind",)),
     Row("l1_bytes", "Bytes in L1: heads, bodies, keys and object overhead", ("kind",)),
     Row("l1_limit_bytes", "The most bytes that L1 may hold"),
-    Row("l2_breaker_open", "1 while L2 is not asked because it failed"),
+    Row("l2_breaker_open", "1 while L2 is not asked because it failed", across="max"),
     Row("l2_queue_entries", "Writes waiting for L2"),
     Row("l2_queue_bytes", "Bytes waiting for L2"),
     Row("origin_in_flight", "Requests at the origin now"),
@@ -153,13 +156,14 @@ GAUGES = (
     Row("spool_bytes", "Bytes held by fetches under way"),
     Row("client_connections", "Client connections open"),
     Row("tunnels_open", "Tunnels and event streams open"),
-    Row("draining", "1 while draining"),
-    Row("log_trusted", "1 while the invalidation log was read in time"),
-    Row("log_records", "Records in the invalidation index", ("mode",)),
-    Row("config_last_reload_success", "1 if the last reload was applied"),
-    Row("config_loaded_at_seconds", "When the policy in force was loaded, epoch seconds"),
-    Row("config_info", "The policy in force", ("hash",)),
-    Row("loop_lag_seconds", "How late the event loop ran at worst in the last 15 s"),
+    Row("draining", "1 while draining", across="max"),
+    Row("log_trusted", "1 while the invalidation log was read in time", across="min"),
+    Row("log_records", "Records in the invalidation index", ("mode",), across="max"),
+    Row("config_last_reload_success", "1 if the last reload was applied", across="min"),
+    Row("config_loaded_at_seconds", "When the policy in force was loaded, epoch seconds", across="max"),
+    Row("config_info", "The policy in force", ("hash",), across="max"),
+    Row("loop_lag_seconds", "How late the event loop ran at worst in the last 15 s", across="max"),
+    Row("workers", "Worker processes that serve; none without `workers`"),
 )
 
 
@@ -196,6 +200,7 @@ class Metrics:
     unsynced: Counter
     config_reloads: Counter
     tunnels: Counter
+    worker_ends: Counter
     request_seconds: Histogram
     origin_seconds: Histogram
     l2_seconds: Histogram
