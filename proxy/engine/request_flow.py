@@ -163,7 +163,7 @@ class RequestFlow:
     def _has_newer(self, lookup: Lookup, stored: StoredResponse) -> bool:
         """Has L1 a newer response? A refresh may have ended meanwhile, or its write to L2 was lost."""
         held = self._peek(lookup.entry_key, self._clock())
-        return held is not None and not isinstance(held.entry, VaryRecord) and is_newer(held.entry, stored)
+        return held is not None and isinstance(held.entry, StoredResponse) and is_newer(held.entry, stored)
 
     def _use(
         self, lookup: Lookup, stored: StoredResponse, validity: Validity, tier: str, now: float

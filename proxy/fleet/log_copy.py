@@ -149,7 +149,7 @@ class LogCopy:
         self.outbox.read_again(keyed)
 
     def reach_of(self, position: Position, replicas: Mapping[str, str], tail: Position) -> Reach:
-        """Which of the registered replicas have applied the record at `position`, in a log that ends at `tail`."""
+        """Which registered replicas have applied the record at `position`, in a log that ends at `tail`."""
         # Of a log that we have not read we know one epoch, its newest. What we read before may be lost, and
         # its places may look newer than any of this log (R19).
         is_in_log = self.index.knows if tail.nonce == self._nonce else partial(_is_same_epoch, tail)

@@ -5,7 +5,7 @@ Owns the arithmetic: counters and histograms add up, a gauge as its row of the t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from proxy.observe.metrics import (
@@ -23,13 +23,14 @@ from proxy.observe.metrics import (
 Snapshot = Mapping[str, Mapping[str, Sequence[Sequence[Any]]]]
 """Kind -> name -> rows of labels and values; plain JSON."""
 
-_FOLD = {"sum": sum, "max": max, "min": min}
+_COUNTED = tuple(row for row in COUNTERS if row.name != "requests")  # what request_seconds has counted
+_FOLD: Mapping[str, Callable[[list[float]], float]] = {"sum": sum, "max": max, "min": min}
 
 
 def snapshot(metrics: Metrics) -> Snapshot:
     """All values now."""
     return {
-        "counters": {row.name: _listed(_counter(metrics, row).values) for row in COUNTERS},
+        "counters": {row.name: _listed(_counter(metrics, row).values) for row in _COUNTED},
         "histograms": {row.name: _observed(_histogram(metrics, row)) for row in HISTOGRAMS},
         "gauges": {name: _listed(read()) for name, read in metrics.gauges.items()},
     }
@@ -37,12 +38,12 @@ def snapshot(metrics: Metrics) -> Snapshot:
 
 def add_sums(into: Metrics, taken: Snapshot) -> None:
     """Add the counters and histograms: what stays true of a process that has ended."""
-    for row in COUNTERS:
+    for row in _COUNTED:
         for labels, value in taken["counters"][row.name]:
             _counter(into, row).add(*labels, by=value)
     for row in HISTOGRAMS:
-        for labels, counts, seconds in taken["histograms"][row.name]:
-            _add_observed(_histogram(into, row), tuple(labels), counts, seconds)
+        for labels, cell in taken["histograms"][row.name]:
+            _add_observed(_histogram(into, row), tuple(labels), cell)
 
 
 def combined(ended: Metrics, living: Iterable[Snapshot]) -> Metrics:
@@ -72,15 +73,12 @@ def _listed(values: Mapping[Labels, float]) -> list[list[object]]:
 
 
 def _observed(histogram: Histogram) -> list[list[object]]:
-    return [
-        [list(labels), list(counts), histogram.sums[labels]] for labels, counts in histogram.counts.items()
-    ]
+    return [[list(labels), list(cell)] for labels, cell in histogram.cells.items()]
 
 
-def _add_observed(histogram: Histogram, labels: Labels, counts: Sequence[int], seconds: float) -> None:
-    before = histogram.counts.get(labels, [0] * len(counts))
-    histogram.counts[labels] = [old + new for old, new in zip(before, counts, strict=True)]
-    histogram.sums[labels] = histogram.sums.get(labels, 0.0) + seconds
+def _add_observed(histogram: Histogram, labels: Labels, cell: Sequence[float]) -> None:
+    before = histogram.cells.get(labels, [0] * len(cell))
+    histogram.cells[labels] = [old + new for old, new in zip(before, cell, strict=True)]
 
 
 def _counter(metrics: Metrics, row: Row) -> Counter:
