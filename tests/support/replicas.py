@@ -49,7 +49,11 @@ class Replica:
         self.clock = clock
         self.metrics = Metrics()
         self.server = RedisLogServer(
-            client, namespace=NAMESPACE, name=name, nonce=lambda: next(_bits) << 32, deadline_seconds=2.0
+            client,
+            namespace=NAMESPACE,
+            name=name,
+            nonce=lambda: next(_bits) << 32,
+            deadline_seconds=options.pop("deadline_seconds", 2.0),
         )
         given: dict[str, Any] = {
             "keyed": keyed,
@@ -103,6 +107,6 @@ async def replica(
     """A replica that has read nothing yet."""
     client = connect(url, timeout=timeout)
     try:
-        yield Replica(client, name, clock or SteppedClock(), **options)
+        yield Replica(client, name, clock or SteppedClock(), deadline_seconds=timeout, **options)
     finally:
         await client.aclose()
