@@ -146,7 +146,9 @@ class ClientConnection(RequestHandler):
     def end_plain(self, *, may_go_on: bool) -> None:
         """The plain lane's answer is on the wire, or has failed."""
         self.is_answering = False
-        if not may_go_on or self.is_spent:
+        if may_go_on:
+            self._go_on()
+        if not may_go_on or self.is_spent:  # what the client sent before its end is answered
             self._become_deaf()
             self.force_close()
             return
@@ -155,7 +157,6 @@ class ClientConnection(RequestHandler):
             self._keepalive_handle = self._loop.call_at(
                 self._next_keepalive_close_time, self._process_keepalive
             )
-        self._go_on()
 
     def leave(self) -> None:
         """Close now if idle, else after the answer under way."""

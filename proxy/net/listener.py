@@ -73,6 +73,8 @@ class Listener:
         """Put what may change while running in force: the routes, and whether X-Cache-Status is sent."""
         if self._lane is not None:
             self._lane.forget()
+            for connection in self._connections.open:
+                connection.shape = None
         self._service.with_x_cache_status = config.x_cache_status
 
     def _plain_lane(self, flow: Flow, max_head: int) -> PlainLane | None:

@@ -6,6 +6,7 @@ and write heads with the same `wire.py`: a lane never changes an answer.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 _H = b"HEAD"[0]
 MOST_SHAPES = 256
+MOST_NAME_BYTES = 1024
+"""Of the names in one list: a pattern for all that fits into a head would take 70 ms to make."""
 LEARNING_SECONDS = 0.02
-"""At most one new list of names in this time: making its pattern takes up to a millisecond."""
+"""At most one new list of names in this time: making its pattern takes up to 2 ms."""
 MOST_PLANS = 4096
 MOST_PLAN_BYTES = 512
 """Longer targets are planned anew each time: together this bounds what is remembered to some megabytes."""
@@ -69,6 +72,18 @@ class Planned(NamedTuple):
     host: bytes
 
 
+class Ready(NamedTuple):
+    """An answer, and the bytes that it is."""
+
+    answer: Answer | Hit
+    first: bytes
+    """The head, and a short body."""
+    rest: bytes
+    """A long body: written as it is, so that slow clients of one entry share its memory."""
+    size: int
+    """Of the body."""
+
+
 class PlainLane:
     """Shared by all connections of the process."""
 
@@ -91,7 +106,8 @@ class PlainLane:
 
         The connection is between two requests, and `head` all that has come since the last one.
         """
-        if self._service.is_draining:  # every answer has to say that it is the last
+        # While draining, every answer has to say that it is the last.
+        if self._service.is_draining or len(head) > self._max_head:
             return False
         started_at = time.monotonic()
         shape = connection.shape
@@ -101,30 +117,37 @@ class PlainLane:
             found = None if shape is None else shape.match(head)
         if shape is None or found is None:
             return False
-        key = found.group(1, shape.host)
-        planned = self._planned.get(key) or self._plan(key, shape, head)
-        if planned is None:
+        try:
+            planned = self._planned_for(shape, found, head)
+            if planned is None:
+                return False
+            hit = self._flow.plain_hit(planned.plan)
+            ready = None if hit is None else self._ready(hit, shape, found, planned.host)
+        except Exception:  # noqa: BLE001 - nothing is sent: the whole lane meets the defect again, and tells it
             return False
-        hit = self._flow.plain_hit(planned.plan)
-        if hit is None:
+        if ready is None:
             self._service.begin_plain(connection, head, planned.host, planned.plan)
-        elif shape.conditions:
-            conditions = [(name, found[group].strip(b" ")) for group, name in shape.conditions]
-            request = _request(key[0], planned.host, conditions)
-            self._answer_conditionally(connection, head, request, hit, started_at)
         else:
-            self._answer(connection, head, hit, started_at)
+            self._send(ready, connection, head, planned.host, started_at)
         return True
 
     def _shape_of(self, head: bytes, now: float) -> Shape | None:
-        if len(head) > self._max_head or not head.startswith((b"GET /", b"HEAD /")):
+        if not head.startswith((b"GET /", b"HEAD /")):
             return None
         names = names_in(head)
+        if sum(map(len, names)) > MOST_NAME_BYTES:
+            return None
         if names in self._shapes or now < self._learns_at:
             return self._shapes.get(names)
         self._learns_at = now + LEARNING_SECONDS
         shape = self._shapes[names] = shape_of(names, self._telling)
         return shape
+
+    def _planned_for(self, shape: Shape, found: re.Match[bytes], head: bytes) -> Planned | None:
+        """None: there is no host to plan for."""
+        key = found.group(1, shape.host)
+        known = None if shape.tells else self._planned.get(key)
+        return known or self._plan(key, shape, head)
 
     def _plan(self, key: tuple[bytes, ...], shape: Shape, head: bytes) -> Planned | None:
         line, value = key
@@ -138,51 +161,45 @@ class PlainLane:
             self._planned[key] = planned
         return planned
 
-    def _answer(self, connection: ClientConnection, head: bytes, hit: Hit, started_at: float) -> None:
-        body = b"" if head[0] == _H else hit.stored.body
+    def _ready(self, hit: Hit, shape: Shape, found: re.Match[bytes], host: bytes) -> Ready:
         with_x = self._service.with_x_cache_status
-        is_long = len(body) > COPIED_BYTES
-        first = wire.hit_head(hit, b"" if is_long else body, with_x_cache_status=with_x)
-        is_sent = _write(connection, first, body if is_long else b"")
-        self._record_answer(connection, head, hit, len(body) if is_sent else -1, started_at)
-
-    def _answer_conditionally(
-        self, connection: ClientConnection, head: bytes, request: Request, hit: Hit, started_at: float
-    ) -> None:
+        if not shape.conditions:
+            body = b"" if found[1][0] == _H else hit.stored.body
+            if len(body) > COPIED_BYTES:
+                return Ready(hit, wire.hit_head(hit, b"", with_x_cache_status=with_x), body, len(body))
+            return Ready(hit, wire.hit_head(hit, body, with_x_cache_status=with_x), b"", len(body))
+        conditions = [(name, found[group].strip(b" ")) for group, name in shape.conditions]
+        request = _request(found[1], host, conditions)
         answer = self._flow.answer_hit(request, hit)
         framing = wire.frame(answer, method=request.method, version=request.version)
-        with_x = self._service.with_x_cache_status
-        answer_head = wire.response_head(answer, framing, Persistence.DEFAULT, with_x_cache_status=with_x)
+        head = wire.response_head(answer, framing, Persistence.DEFAULT, with_x_cache_status=with_x)
         body = b"" if framing.end is End.NO_BODY else cast(bytes, answer.body)
-        is_sent = _write(connection, answer_head + body, b"")
-        self._record_answer(connection, head, answer, len(body) if is_sent else -1, started_at)
+        return Ready(answer, head, body, len(body))
 
-    def _record_answer(
-        self, connection: ClientConnection, head: bytes, answer: Answer | Hit, sent: int, started_at: float
+    def _send(
+        self, ready: Ready, connection: ClientConnection, head: bytes, host: bytes, started_at: float
     ) -> None:
-        """`sent` body bytes; -1: the client has left."""
-        if connection.output.is_full:
+        answer, first, rest, size = ready
+        output, is_complete = connection.output, True
+        try:
+            output.write(first)
+            if rest:
+                output.write(rest)
+        except ConnectionError:
+            is_complete = False
+        if output.is_full:
             self._service.begin_draining(connection)
         connection.used_at = ended_at = time.monotonic()
         seconds = ended_at - started_at
         if self._record.count(answer.route, answer.outcome, seconds):
-            request = read_plain(head, host=b"", peer=connection.peer)
-            self._record.write_access(request, answer, seconds=seconds, sent=max(sent, 0), complete=sent >= 0)
+            request = read_plain(head, host=host, peer=connection.peer)
+            sent = size if is_complete else 0
+            self._record.write_access(request, answer, seconds=seconds, sent=sent, complete=is_complete)
 
 
 def missing_internals() -> list[str]:
     """What the lane and its connection touch of aiohttp's connection object, and this aiohttp lacks."""
     return [name for name in _TOUCHED if not hasattr(RequestHandler, name)]
-
-
-def _write(connection: ClientConnection, first: bytes, second: bytes) -> bool:
-    try:
-        connection.output.write(first)
-        if second:
-            connection.output.write(second)
-    except ConnectionError:
-        return False
-    return True
 
 
 def _request(line: bytes, host: bytes, fields: Iterable[FieldLine] = ()) -> Request:

@@ -24,6 +24,7 @@ from proxy.model import (
 from proxy.net.listener import Listener
 from proxy.observe import tasks
 from proxy.observe.metrics import Metrics
+from tests.support.entries import NOW, response
 from tests.support.raw_client import Where
 
 BROKEN = OriginFailure(FailureKind.BROKEN_BODY, "cut off")
@@ -88,6 +89,12 @@ def answer(
     )
 
 
+def plain_hit(body: bytes = b"plain", *, age: int = 7, ttl: int = 41, **changes: Any) -> Hit:
+    """A stored response that the plain lane may answer with at once."""
+    stored = response(body, **{"lines": LINES, **changes})
+    return Hit(stored, age, ttl, Outcome.HIT, "l1", "product", NOW)
+
+
 class CannedFlow:
     """Answers hits at once, all else after a turn of the loop; keeps what it was asked."""
 
@@ -97,11 +104,13 @@ class CannedFlow:
         self.hits: dict[bytes, Answer] = {}
         """By target; everything else goes to `handler`."""
         self.plain_hits: dict[bytes, Hit] = {}
+        """By target, for the plain lane alone: the whole lane does not know them."""
+        self.telling_fields = frozenset({b"authorization", b"cookie"})
+        self.planned: list[Request] = []
         self.handler: Handler = self.echo
 
-    telling_fields = frozenset({b"authorization", b"cookie"})
-
     def plan(self, request: Request) -> Request:
+        self.planned.append(request)
         return request
 
     def plain_hit(self, plan: Request) -> Hit | None:
@@ -166,6 +175,8 @@ class Records(list[Recorded]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.requests: list[Request] = []
+        """Whose lines were written."""
         self._changed = asyncio.Event()
 
     def count(self, route: str, outcome: Outcome, seconds: float) -> bool:
@@ -174,11 +185,14 @@ class Records(list[Recorded]):
     def write_access(
         self, request: Request, given: Answer | Hit, *, seconds: float, sent: int, complete: bool
     ) -> None:
-        self.append(Recorded(request.target, given.status, sent, complete, seconds))
-        self._changed.set()
+        self._add(request, given, seconds, sent, complete)
 
     def record(self, request: Request, given: Answer, *, seconds: float, sent: int, complete: bool) -> None:
+        self._add(request, given, seconds, sent, complete)
+
+    def _add(self, request: Request, given: Answer | Hit, seconds: float, sent: int, complete: bool) -> None:
         self.append(Recorded(request.target, given.status, sent, complete, seconds))
+        self.requests.append(request)
         self._changed.set()
 
     async def until(self, count: int) -> Sequence[Recorded]:
@@ -210,11 +224,17 @@ async def serving(
     *,
     unix: Path | None = None,
     x_cache_status: bool = False,
+    plain_lane: bool = True,
     **limits: object,
 ) -> AsyncIterator[Served]:
     """A listener on loopback with these `limits`; afterwards nothing of it is left."""
     config = Config.model_validate(
-        {"origin": {"url": "http://127.0.0.1:1"}, "limits": limits, "x_cache_status": x_cache_status}
+        {
+            "origin": {"url": "http://127.0.0.1:1"},
+            "limits": limits,
+            "x_cache_status": x_cache_status,
+            "plain_lane": plain_lane,
+        }
     )
     flow, metrics, records = flow or CannedFlow(), Metrics(), Records()
     listener = Listener(flow, config, metrics, records)

@@ -1,0 +1,340 @@
+"""What the plain lane learns, remembers, answers and leaves alone: on real sockets, answered from a table.
+
+A body of `plain` is the lane's own answer at once; `/x|` was answered by the flow, whichever lane asked it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from proxy.config.schema import Config
+from proxy.model import Hit
+from proxy.net import plain_lane
+from proxy.net.plain_lane import MOST_PLAN_BYTES, MOST_PLANS, MOST_SHAPES, PlainLane, missing_internals
+from tests.support.canned_flow import CannedFlow, Served, plain_hit, serving
+from tests.support.raw_client import RawAnswer, RawClient, connected, request
+
+ON_BOTH_LOOPS = True
+
+
+@pytest.fixture(autouse=True)
+def _learns_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which heads are plain must not depend on how fast a test runs."""
+    monkeypatch.setattr(plain_lane, "LEARNING_SECONDS", 0.0)
+
+
+def flow_with(**hits: Hit) -> CannedFlow:
+    """Plain hits for these paths."""
+    flow = CannedFlow()
+    flow.plain_hits = {f"/{name}".encode(): hit for name, hit in hits.items()}
+    return flow
+
+
+async def ask(client: RawClient, *fields: str, target: str = "/a", method: str = "GET") -> RawAnswer:
+    await client.send(request(target, *fields, method=method))
+    return await client.answer(method)
+
+
+def lane_of(served: Served) -> PlainLane:
+    lane = served.listener._lane
+    assert lane is not None
+    return lane
+
+
+def use(served: Served, **sections: Any) -> None:
+    """A configuration is reloaded."""
+    served.listener.use(Config.model_validate({"origin": {"url": "http://127.0.0.1:1"}, **sections}))
+
+
+async def test_a_hit_is_answered_in_the_step_in_which_it_arrives() -> None:
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        given = await ask(client)
+
+        assert (given.status, given.reason, given.body) == (200, b"OK", b"plain")
+        assert given.lines == (
+            (b"Date", b"Mon, 23 Nov 2026 10:00:00 GMT"),
+            (b"Content-Type", b"text/plain"),
+            (b"Age", b"7"),
+            (b"Cache-Status", b"sidecache; hit; ttl=41; detail=l1"),
+            (b"Content-Length", b"5"),
+        )
+        assert not served.flow.requests
+
+
+async def test_head_gets_the_same_head_and_no_body() -> None:
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        whole = await ask(client)
+        given = await ask(client, method="HEAD")
+
+        assert given.lines == whole.lines
+        assert await client.has_silence()
+
+
+async def test_a_status_without_a_body_has_no_length() -> None:
+    hit = plain_hit(b"", status=204, reason=b"No Content")
+    async with serving(flow_with(a=hit)) as served, connected(served.where) as client:
+        given = await ask(client)
+
+        assert (given.status, given.values("content-length")) == (204, [])
+        assert await client.has_silence()
+
+
+async def test_x_cache_status_on_demand() -> None:
+    flow = flow_with(a=plain_hit())
+    async with serving(flow, x_cache_status=True) as served, connected(served.where) as client:
+        assert (await ask(client)).first("x-cache-status") == b"HIT"
+        use(served, x_cache_status=False)
+        assert (await ask(client)).first("x-cache-status") is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        (('If-None-Match: "1"',), 304),
+        (('If-None-Match:  W/"1"  ',), 304),
+        (("If-None-Match: *",), 304),
+        (('If-None-Match: "2"',), 200),
+        (("If-None-Match: ",), 200),
+        (("If-Modified-Since: Mon, 23 Nov 2026 09:00:00 GMT",), 304),
+        (("If-Modified-Since: Mon, 23 Nov 2026 08:00:00 GMT",), 200),
+        (("If-Modified-Since: Mon, 23 Nov 2026 09:00:00 GMT", 'If-None-Match: "2"'), 200),
+        (('if-none-match: "1"', "if-modified-since: Mon, 23 Nov 2026 08:00:00 GMT"), 304),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_conditions_choose_between_the_response_and_a_304(
+    fields: tuple[str, ...], status: int, method: str
+) -> None:
+    hit = plain_hit(etag=b'"1"', last_modified=b"Mon, 23 Nov 2026 09:00:00 GMT")
+    async with serving(flow_with(a=hit)) as served, connected(served.where) as client:
+        given = await ask(client, *fields, method=method)
+
+        assert (given.status, given.body) == (status, b"plain" if (status, method) == (200, "GET") else b"")
+        assert given.values("content-length") == ([b"5"] if status == 200 else [])
+        assert await client.has_silence()
+        assert not served.flow.requests
+
+
+async def test_a_miss_goes_through_the_same_flow_with_all_its_fields() -> None:
+    async with serving() as served, connected(served.where) as client:
+        given = await ask(client, "Accept:  b ", "X-Y: ")
+        (asked,) = served.flow.requests
+
+        assert given.body == b"/a|"
+        assert asked.fields.lines == ((b"Host", b"shop"), (b"Accept", b"b"), (b"X-Y", b""))
+        assert (asked.method, asked.target, asked.host, asked.peer) == ("GET", b"/a", b"shop", "127.0.0.1")
+        assert asked.body is None
+        assert asked.on_interim is not None
+
+
+async def test_the_switch_turns_it_off() -> None:
+    flow = flow_with(a=plain_hit())
+    async with serving(flow, plain_lane=False) as served, connected(served.where) as client:
+        assert served.listener._lane is None
+        assert (await ask(client)).body == b"/a|"
+
+
+# Counting and lines.
+
+
+async def test_a_hit_is_counted_once_and_gets_its_line() -> None:
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        await ask(client)
+        await ask(client, 'If-None-Match: "1"')
+        await ask(client, method="HEAD")
+
+        lines = [(record.target, record.status, record.sent, record.complete) for record in served.records]
+        assert lines == [(b"/a", 200, 5, True), (b"/a", 200, 5, True), (b"/a", 200, 0, True)]
+        assert all(0 <= record.seconds < 5 for record in served.records)
+
+
+async def test_a_miss_is_counted_once() -> None:
+    async with serving() as served, connected(served.where) as client:
+        await ask(client)
+
+        (record,) = served.records
+        assert (record.target, record.status, record.sent, record.complete) == (b"/a", 200, 3, True)
+
+
+async def test_the_line_of_a_hit_names_what_the_line_of_a_request_names() -> None:
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        await ask(client, "X-Request-ID: 77", method="HEAD")
+        (line,) = served.records.requests
+
+        assert (line.method, line.host, line.peer) == ("HEAD", b"shop", "127.0.0.1")
+        assert line.fields.first(b"x-request-id") == b"77"
+
+
+async def test_no_line_is_made_where_none_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        monkeypatch.setattr(served.records, "count", lambda *_: False)
+        await ask(client)
+
+        assert not served.records
+
+
+# What is learned and remembered.
+
+
+async def test_at_most_one_list_of_names_is_learned_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_lane, "LEARNING_SECONDS", 3600.0)
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        known = [(await ask(client, "X: 1")).body for _ in range(2)]
+        unknown = [(await ask(client, "Y: 1")).body for _ in range(2)]
+
+        assert known == [b"plain", b"plain"]
+        assert unknown == [b"/a|", b"/a|"]
+        lane_of(served)._learns_at = 0.0
+        assert (await ask(client, "Y: 1")).body == b"plain"
+        assert (await ask(client, "X: 1")).body == b"plain"
+
+
+async def test_what_is_learned_on_one_connection_is_known_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_lane, "LEARNING_SECONDS", 3600.0)
+    async with serving(flow_with(a=plain_hit())) as served:
+        for _ in range(3):
+            async with connected(served.where) as client:
+                assert (await ask(client, "X: 1")).body == b"plain"
+
+
+async def test_lists_of_names_are_bounded() -> None:
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        for number in range(MOST_SHAPES + 10):
+            assert (await ask(client, f"X-{number}: 1")).body == b"plain"
+
+        assert len(lane_of(served)._shapes) == MOST_SHAPES
+        assert (await ask(client, "X-0: 1")).body == b"plain"
+
+
+async def test_names_without_measure_are_not_remembered() -> None:
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        given = await ask(client, *[f"X{number}-{'n' * 400}: 1" for number in range(100)])
+
+        assert given.body == b"/a|"
+        assert not lane_of(served)._shapes
+
+
+async def test_plans_are_remembered_by_method_target_and_host() -> None:
+    async with serving() as served, connected(served.where) as client:
+        for _ in range(2):
+            await ask(client, "X: 1")
+            await ask(client, "X: 2", "Y: 3")
+            await ask(client, method="HEAD")
+            await ask(client, target="/b")
+            await client.send(request("/a", host="other"))
+            await client.answer()
+
+        asked = [(given.method, given.target, given.host) for given in served.flow.planned]
+        assert asked == [
+            ("GET", b"/a", b"shop"),
+            ("HEAD", b"/a", b"shop"),
+            ("GET", b"/b", b"shop"),
+            ("GET", b"/a", b"other"),
+        ]
+
+
+async def test_plans_are_bounded() -> None:
+    async with serving() as served, connected(served.where) as client:
+        for number in range(MOST_PLANS + 10):
+            await ask(client, target=f"/{number}")
+
+        assert len(lane_of(served)._planned) == MOST_PLANS
+
+
+async def test_plans_for_long_targets_are_not_remembered() -> None:
+    async with serving() as served, connected(served.where) as client:
+        for _ in range(2):
+            await ask(client, target="/" + "x" * MOST_PLAN_BYTES)
+
+        assert not lane_of(served)._planned
+        assert len(served.flow.planned) == 2
+
+
+@pytest.mark.parametrize("field", ["Cookie: a=1", "authorization: x"])
+async def test_a_request_with_a_telling_field_has_a_plan_of_its_own(field: str) -> None:
+    async with serving() as served, connected(served.where) as client:
+        for fields in ((), (field,), (), (field,)):
+            await ask(client, *fields)
+
+        name = field.partition(":")[0].lower().encode()
+        assert [name in planned.fields for planned in served.flow.planned] == [False, True, True]
+        assert [name in given.fields for given in served.flow.requests] == [False, True, False, True]
+        assert len(lane_of(served)._planned) == 1
+
+
+# Reloading.
+
+
+async def test_a_reload_forgets_plans() -> None:
+    async with serving() as served, connected(served.where) as client:
+        await ask(client)
+        use(served)
+        await ask(client)
+
+        assert len(served.flow.planned) == 2
+
+
+async def test_a_reload_forgets_which_fields_tell_also_on_open_connections() -> None:
+    """A shape says whether its fields tell; the connection that learned it must not go on saying so."""
+    async with serving() as served, connected(served.where) as client:
+        await ask(client, "X-Tenant: 1")
+        served.flow.telling_fields = frozenset({b"x-tenant"})
+        use(served)
+        await ask(client, "X-Tenant: 2")
+
+        assert served.flow.planned[-1].fields.first(b"x-tenant") == b"2"
+
+
+# Whose heads are left to the whole lane.
+
+
+@pytest.mark.parametrize("host", ["a b", "a/b", "", "a:b", "a@b"])
+async def test_a_faulty_host_is_refused(host: str) -> None:
+    flow = flow_with(a=plain_hit())
+    async with serving(flow) as served, connected(served.where) as client:
+        assert (await ask(client)).body == b"plain"
+        await client.send(request("/a", host=host))
+
+        assert (await client.answer()).status == 400
+        assert served.refused() == {"host": 1}
+
+
+async def test_a_head_above_the_limit_is_refused_though_its_names_are_known() -> None:
+    async with serving(flow_with(a=plain_hit()), head=4096) as served, connected(served.where) as client:
+        assert (await ask(client, "X: 1")).body == b"plain"
+        await client.send(request("/a", "X: " + "x" * 5000))
+
+        assert (await client.answer()).status == 431
+        assert await client.is_closed()
+
+
+async def test_a_head_just_at_the_limit_is_answered() -> None:
+    async with serving(flow_with(a=plain_hit()), head=4096) as served, connected(served.where) as client:
+        size = 4096 - len(request("/a", "X: "))
+
+        assert (await ask(client, "X: " + "x" * size)).body == b"plain"
+
+
+async def test_an_aiohttp_that_is_not_known_switches_it_off(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(plain_lane, "_TOUCHED", ("_waiter", "_renamed"))
+    with caplog.at_level(logging.WARNING):
+        async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+            assert served.listener._lane is None
+            assert (await ask(client)).body == b"/a|"
+
+
+def test_this_aiohttp_has_what_is_touched() -> None:
+    assert missing_internals() == []
+
+
+@pytest.mark.parametrize("name", plain_lane._TOUCHED)
+def test_each_thing_that_is_touched_is_missed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = type("Lacking", (), {other: None for other in plain_lane._TOUCHED if other != name})
+    monkeypatch.setattr(plain_lane, "RequestHandler", lacking)
+
+    assert missing_internals() == [name]
