@@ -104,6 +104,14 @@ def serve(
     sys.exit(app.serve(loaded, source=file))
 
 
+@main.command(hidden=True)
+def worker() -> None:
+    """Be one of several workers, as `serve` says on standard input."""
+    from proxy import app
+
+    sys.exit(app.work())
+
+
 @main.command()
 @click.argument("file", type=_CONFIG_FILE)
 def check(file: Path) -> None:

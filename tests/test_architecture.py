@@ -40,7 +40,11 @@ PURE_LAYERS = frozenset({"policy", "model"})
 
 WITHOUT_TEST = {
     "proxy/__main__.py": "two lines that the tests of the command run",
-    "proxy/app.py": "tests/e2e/ runs it: whole processes in front of real APIs",
+    "proxy/app/alone.py": "tests/e2e/ runs it: whole processes in front of real APIs",
+    "proxy/app/member.py": "tests/e2e/test_workers.py runs it: whole processes in front of real APIs",
+    "proxy/app/process.py": "tests/e2e/ runs it: whole processes in front of real APIs",
+    "proxy/app/serving.py": "tests/e2e/ runs it: whole processes in front of real APIs",
+    "proxy/app/supervisor.py": "tests/e2e/test_workers.py runs it: whole processes in front of real APIs",
     "proxy/admin/protocols.py": "declares what is tested where it is implemented and used",
     "proxy/engine/protocols.py": "declares what is tested where it is implemented and used",
 }
@@ -221,8 +225,12 @@ def test_no_module_is_too_long() -> None:
             "from proxy.engine import y",
             ["proxy/admin/x.py is admin, yet imports proxy.engine.y"],
         ),
-        ("proxy/app.py", "from proxy.store.memory import Memory\nfrom proxy.net.pool import Pool", []),
-        ("proxy/app.py", "from proxy.cli import main", ["proxy/app.py is app, yet imports proxy.cli.main"]),
+        ("proxy/app/x.py", "from proxy.store.memory import Memory\nfrom proxy.net.pool import Pool", []),
+        (
+            "proxy/app/x.py",
+            "from proxy.cli import main",
+            ["proxy/app/x.py is app, yet imports proxy.cli.main"],
+        ),
         (
             "proxy/cli.py",
             "from proxy.net.pool import Pool",
@@ -241,7 +249,7 @@ def test_fault_is_named(module: str, source: str, faults: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("module", "test"),
-    [("proxy/policy/routes.py", "tests/policy/test_routes.py"), ("proxy/app.py", "tests/test_app.py")],
+    [("proxy/policy/routes.py", "tests/policy/test_routes.py"), ("proxy/app/x.py", "tests/app/test_x.py")],
 )
 def test_tests_mirror_the_house(module: str, test: str) -> None:
     assert file_that_tests(PurePosixPath(module)) == PurePosixPath(test)

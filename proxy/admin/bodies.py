@@ -72,10 +72,12 @@ def wait_seconds(request: web.Request, name: str) -> float | None:
     return seconds
 
 
-def count(request: web.Request, name: str, *, default: int, most: int) -> int:
-    """The parameter as a number from 1 to `most`."""
+def count(request: web.Request, name: str, *, default: int, most: int, least: int = 1) -> int:
+    """The parameter as a number from `least` to `most`."""
     text = request.query.get(name, str(default))
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(most)) else 0
-    if not 1 <= number <= most:
-        raise refuse(422, "the query has faults", faults=[(name, f"expected 1 to {most}, found {text!r}")])
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(most)) else -1
+    if not least <= number <= most:
+        raise refuse(
+            422, "the query has faults", faults=[(name, f"expected {least} to {most}, found {text!r}")]
+        )
     return number

@@ -13,11 +13,21 @@ UNDO_SECONDS = 300.0
 
 
 class ProcessLifecycle:
-    """Started, draining, ending. `on_drain` and `on_undo` are told of changes, once each."""
+    """Started, draining, ending. `on_drain` and `on_undo` are told of changes, once each.
 
-    def __init__(self, *, on_drain: Callable[[], None], on_undo: Callable[[], None]) -> None:
+    `serves` tells whether anybody would take a request: a supervisor may be without workers.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_drain: Callable[[], None],
+        on_undo: Callable[[], None],
+        serves: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._on_drain = on_drain
         self._on_undo = on_undo
+        self._serves = serves
         self._is_started = False
         self._is_ending = False
         self._undo: asyncio.TimerHandle | None = None
@@ -34,8 +44,8 @@ class ProcessLifecycle:
 
     @property
     def is_ready(self) -> bool:
-        """New requests are welcome: started and not draining."""
-        return self._is_started and not self.is_draining
+        """New requests are welcome: started, not draining, and there is who serves."""
+        return self._is_started and not self.is_draining and self._serves()
 
     @property
     def is_draining(self) -> bool:

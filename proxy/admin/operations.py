@@ -36,13 +36,15 @@ class Operations:
     clock: Callable[[], float] = time.time
 
 
-def admin_application(operations: Operations, *, token: str | None) -> web.Application:
+def admin_application(
+    operations: Operations, *, token: str | None, largest_body: int = bodies.LARGEST_BODY
+) -> web.Application:
     """The port's whole surface. Whether it may be opened without a token is `access.refusal`'s to say."""
     application = web.Application(
-        middlewares=[errors_as_problems, guard(token)], client_max_size=bodies.LARGEST_BODY
+        middlewares=[errors_as_problems, guard(token)], client_max_size=largest_body
     )
     purging = _PurgePages(operations)
-    pages = _InspectionPages(operations)
+    pages = InspectionPages(operations.inspection, operations.configuration, operations.clock)
     application.add_routes(
         [
             web.post("/purge", purging.purge),
@@ -91,13 +93,18 @@ class _PurgePages:
         return parsed
 
 
-class _InspectionPages:
-    def __init__(self, operations: Operations) -> None:
-        self._inspection = operations.inspection
-        self._configuration = operations.configuration
-        self._clock = operations.clock
+class InspectionPages:
+    """What is read, and the reload."""
+
+    def __init__(
+        self, inspection: Inspection, configuration: Configuration, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._inspection = inspection
+        self._configuration = configuration
+        self._clock = clock
 
     async def entries(self, request: web.Request) -> web.Response:
+        """GET /entries."""
         bodies.check_names(request, _ENTRY_PARAMETERS)
         wanted = EntryFilter(
             prefix=request.query.get("prefix", "").encode(),
@@ -107,18 +114,23 @@ class _InspectionPages:
         return _json({"entries": await described(self._inspection.entries(), wanted, now=self._clock())})
 
     async def stats(self, _request: web.Request) -> web.Response:
+        """GET /stats."""
         return _json(self._inspection.stats())
 
     async def routes(self, _request: web.Request) -> web.Response:
+        """GET /routes."""
         return _json({"routes": list(self._inspection.routes())})
 
     async def config(self, _request: web.Request) -> web.Response:
+        """GET /config."""
         return _json(masked_config(self._configuration.config))
 
     async def pool(self, _request: web.Request) -> web.Response:
+        """GET /pool."""
         return _json(self._inspection.pool())
 
     async def reload(self, _request: web.Request) -> web.Response:
+        """POST /reload."""
         match await self._configuration.reload():
             case Rejected(faults):
                 named = [(f"{fault.file}:{fault.line}:{fault.column}", fault.message) for fault in faults]

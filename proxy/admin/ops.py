@@ -5,7 +5,7 @@ It needs no token and changes nothing but whether the process drains.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -15,7 +15,7 @@ from proxy.admin.protocols import Lifecycle
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def ops_application(lifecycle: Lifecycle, exposition: Callable[[], bytes]) -> web.Application:
+def ops_application(lifecycle: Lifecycle, exposition: Callable[[], Awaitable[bytes]]) -> web.Application:
     """The port's whole surface; `exposition` gives the metrics in Prometheus' text format."""
     application = web.Application(middlewares=[errors_as_problems])
     pages = _OpsPages(lifecycle, exposition)
@@ -34,7 +34,7 @@ def ops_application(lifecycle: Lifecycle, exposition: Callable[[], bytes]) -> we
 
 
 class _OpsPages:
-    def __init__(self, lifecycle: Lifecycle, exposition: Callable[[], bytes]) -> None:
+    def __init__(self, lifecycle: Lifecycle, exposition: Callable[[], Awaitable[bytes]]) -> None:
         self._lifecycle = lifecycle
         self._exposition = exposition
 
@@ -48,14 +48,16 @@ class _OpsPages:
         return _verdict(self._lifecycle.is_ready, "ready", self._why_not_ready())
 
     async def metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._exposition(), headers={"Content-Type": METRICS_TYPE})
+        return web.Response(body=await self._exposition(), headers={"Content-Type": METRICS_TYPE})
 
     async def drain(self, _request: web.Request) -> web.Response:
         self._lifecycle.drain()
         return web.Response(text="draining\n")
 
     def _why_not_ready(self) -> str:
-        return "draining" if self._lifecycle.is_draining else "starting"
+        if self._lifecycle.is_draining:
+            return "draining"
+        return "no worker serves" if self._lifecycle.is_started else "starting"
 
 
 def _verdict(is_well: bool, good: str, bad: str) -> web.Response:

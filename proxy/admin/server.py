@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from aiohttp import web
 
 from proxy.config.schema import Address
@@ -30,6 +32,11 @@ class Port:
         await web.TCPSite(self._runner, listen.host, listen.port).start()
         host, port, *_ = self._runner.addresses[0]
         return Address(host, port)
+
+    async def open_private(self, socket_path: Path) -> None:
+        """Serve on a unix socket, for whoever may open its folder. Raises OSError."""
+        await self._runner.setup()
+        await web.UnixSite(self._runner, socket_path).start()
 
     async def close(self) -> None:
         """Stop listening and end every connection; harmless when it never opened."""

@@ -200,7 +200,9 @@ class Config(Section):
     admin: Admin = Admin()
     """The operator's port: purge, inspect, reload."""
     workers: PositiveCount = 1
-    """Processes that share the data port. Default: 1, the only number that this version has."""
+    """Processes that share the data port. Default: 1. They divide `l1.max_bytes`, `l1.max_entries`,
+    `limits.connections`, `limits.tunnels`, `limits.spool`, `origin.max_in_flight`, `origin.queue.size` and
+    the pool's `max_connections` and `min_idle`: totals stay totals."""
     drain: Drain = Drain()
     """How the process goes away after SIGTERM or /-/drain."""
     origin: Origin

@@ -16,11 +16,19 @@ _EVERY_HOST = frozenset({"0.0.0.0", "::"})
 _TLS_KEYS = ("ca_file", "cert_file", "key_file", "server_name")
 
 
-def more_than_one_worker(config: Config) -> Iterator[Finding]:
-    """One process is all that this version has."""
-    if config.workers > 1:
-        message = f"found {config.workers}, expected 1: more are not available in this version"
-        yield Finding(message, (("workers",),))
+def more_workers_than_shares(config: Config) -> Iterator[Finding]:
+    """Workers divide what the sidecar may use; each needs at least one of each."""
+    for path, most in _divided(config):
+        if config.workers > most:
+            message = f"found {config.workers}, expected at most {'.'.join(map(str, path))} ({most})"
+            yield Finding(message, (("workers",), path))
+
+
+def _divided(config: Config) -> Iterator[tuple[Path, int]]:
+    # Not the pool's connections: there are never fewer of them than places in flight.
+    yield ("origin", "max_in_flight"), config.origin.max_in_flight
+    yield ("limits", "connections"), config.limits.connections
+    yield ("l1", "max_entries"), config.l1.max_entries
 
 
 def redis_topology(config: Config) -> Iterator[Finding]:
@@ -109,14 +117,18 @@ def certificate_without_key(config: Config) -> Iterator[Finding]:
 
 def entry_larger_than_l1(config: Config) -> Iterator[Finding]:
     """An entry that fills L1 pushes everything else out."""
-    most, entry = config.l1.max_bytes, config.l1.max_entry_bytes
-    if isinstance(most, int) and entry > most:
-        message = f"found {entry} bytes, expected at most l1.max_bytes ({most} bytes)"
+    total, entry = config.l1.max_bytes, config.l1.max_entry_bytes
+    if not isinstance(total, int):
+        return
+    most = total // config.workers
+    if entry > most:
+        of_each = "" if config.workers == 1 else f" divided by {config.workers} workers"
+        message = f"found {entry} bytes, expected at most l1.max_bytes{of_each} ({most} bytes)"
         yield Finding(message, (("l1", "max_entry_bytes"), ("l1", "max_bytes")))
 
 
 SERVER_FAULTS = (
-    more_than_one_worker,
+    more_workers_than_shares,
     redis_topology,
     same_address_twice,
     open_admin_port,

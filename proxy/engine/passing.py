@@ -101,8 +101,9 @@ class Passing:
             entry = stored(heir.planned, b"", heir.lookup.key, born=None, fetch_seconds=0.0)
             succession = self._log.supersede(stale, heir=entry, since=capture)
             return await self._keep(request, response, heir, succession)
-        if stale:
-            self._log.purge_soon(stale)
+        told = self._log.purge_soon(stale) if stale else None
+        if told is not None:
+            await told
         if lookup is not None and request.method == "HEAD":
             self._fetcher.freshen(lookup, response, capture)
         status = CacheStatus(

@@ -5,7 +5,7 @@ The engine knows no Redis, no socket and no log format: only these few methods.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from proxy.model import (
@@ -93,10 +93,11 @@ class Log(Protocol):
     async def append(self, selectors: Sequence[Selector], *, soft: bool) -> object:
         """Apply here at once, then publish to every replica."""
 
-    def purge_soon(self, selectors: Sequence[Selector]) -> None:
+    def purge_soon(self, selectors: Sequence[Selector]) -> Awaitable[object] | None:
         """After an unsafe request: a hard purge, applied here at once and published soon.
 
-        The same selector is published at most once in 100 ms, however often it is asked for.
+        What it gives is to be awaited before the answer; it has a deadline. The same selector is published at
+        most once in 100 ms, however often it is asked for.
         """
 
     def supersede(self, selectors: Sequence[Selector], *, heir: StoredResponse, since: Capture) -> Succession:

@@ -6,7 +6,9 @@ Owns no request: connections hand them to the service. Every wait here has a dea
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,11 +47,11 @@ class Listener:
         self._service = ClientService(flow, config, metrics, record)
         self._lane = self._plain_lane(flow, config.limits.head) if config.plain_lane else None
         self._connections = Connections(self._service, config.limits, metrics, self._lane)
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         metrics.gauges["client_connections"] = lambda: {(): len(self._connections.open)}
 
     def __repr__(self) -> str:
-        state = "draining" if self.is_draining else "accepting" if self._server else "not started"
+        state = "draining" if self.is_draining else "accepting" if self._servers else "not started"
         return f"<Listener {state} connections={len(self._connections.open)}>"
 
     @property
@@ -57,17 +59,23 @@ class Listener:
         """Every answer is its connection's last."""
         return self._service.is_draining
 
-    async def start(self, at: Address | Path, *, reuse_port: bool = False) -> tuple[Address, ...]:
+    async def start(self, at: Address | Path) -> tuple[Address, ...]:
         """Bind and accept. The addresses bound, ports filled in; none for a unix socket. Raises OSError."""
         require_c_parser()
         loop = asyncio.get_running_loop()
         if isinstance(at, Path):
-            self._server = await loop.create_unix_server(self._connections, str(at), backlog=BACKLOG)
+            self._servers = [await loop.create_unix_server(self._connections, str(at), backlog=BACKLOG)]
             return ()
-        self._server = await loop.create_server(
-            self._connections, at.host, at.port, backlog=BACKLOG, reuse_port=reuse_port
-        )
-        return tuple(Address(*bound.getsockname()[:2]) for bound in self._server.sockets)
+        server = await loop.create_server(self._connections, at.host, at.port, backlog=BACKLOG)
+        self._servers = [server]
+        return tuple(Address(*bound.getsockname()[:2]) for bound in server.sockets)
+
+    async def start_on(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept on sockets that are bound already, and that others may listen on too."""
+        require_c_parser()
+        loop = asyncio.get_running_loop()
+        for bound in sockets:
+            self._servers.append(await loop.create_server(self._connections, sock=bound, backlog=BACKLOG))
 
     def use(self, config: Config) -> None:
         """Put what may change while running in force: the routes, and whether X-Cache-Status is sent."""
@@ -98,8 +106,8 @@ class Listener:
 
     def stop_accepting(self) -> None:
         """Close the listening sockets; open connections stay."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
 
     async def finish(self, timeout: float) -> None:
         """Close what is idle, give requests `timeout` seconds to end, then cut off what is left."""

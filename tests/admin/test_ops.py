@@ -10,7 +10,10 @@ from tests.support.operators import FakeLifecycle, opened
 
 
 def application(lifecycle: FakeLifecycle | None = None):
-    return ops_application(lifecycle or FakeLifecycle(), Metrics().exposition)
+    async def exposition() -> bytes:
+        return Metrics().exposition()
+
+    return ops_application(lifecycle or FakeLifecycle(), exposition)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,7 @@ def application(lifecycle: FakeLifecycle | None = None):
         ("/readyz", FakeLifecycle(), 200, b"ready\n"),
         ("/readyz", FakeLifecycle(is_started=False, is_ready=False), 503, b"starting\n"),
         ("/readyz", FakeLifecycle(is_ready=False, is_draining=True), 503, b"draining\n"),
+        ("/readyz", FakeLifecycle(is_ready=False), 503, b"no worker serves\n"),
     ],
 )
 async def test_each_probe_tells_its_state(path, lifecycle, status, word):

@@ -6,6 +6,9 @@ from proxy.config.checking import check
 from proxy.config.faults import Finding
 from tests.support.configs import ORIGIN, route
 
+OPEN = {"listen": "h:1"}
+"""A contradiction: an admin port beyond loopback without a token."""
+
 
 def paths(values: Any, *unusable: Finding) -> list[tuple[object, ...]]:
     return [finding.about[0] for finding in check(values, unusable).faults]
@@ -19,7 +22,7 @@ def test_sound_values_are_a_configuration() -> None:
 
 
 def test_configuration_with_contradictions_has_its_shape() -> None:
-    checked = check({"origin": ORIGIN, "workers": "2"})
+    checked = check({"origin": ORIGIN, "admin": OPEN})
 
     assert checked.config is not None
     assert len(checked.faults) == 1
@@ -35,7 +38,10 @@ def test_consequences_of_a_fault_are_not_faults() -> None:
 def test_value_that_is_known_to_be_unusable_is_told_once() -> None:
     unusable = Finding("not set", (("origin", "url"),))
 
-    assert paths({"origin": {"url": None}, "workers": "2"}, unusable) == [("origin", "url"), ("workers",)]
+    assert paths({"origin": {"url": None}, "admin": OPEN}, unusable) == [
+        ("origin", "url"),
+        ("admin", "listen"),
+    ]
 
 
 def test_routes_keep_their_number_when_an_earlier_one_is_cut_out() -> None:
@@ -53,5 +59,8 @@ def test_routes_keep_their_number_when_an_earlier_one_is_cut_out() -> None:
 
 def test_meaning_is_not_asked_of_what_is_no_mapping() -> None:
     assert paths(["x"]) == [()]
-    assert paths({"origin": "x", "workers": "2"}) == [("origin",), ("workers",)]
-    assert paths({"origin": ORIGIN, "routes": "x", "workers": "2"}) == [("routes",), ("workers",)]
+    assert paths({"origin": "x", "admin": OPEN}) == [("origin",), ("admin", "listen")]
+    assert paths({"origin": ORIGIN, "routes": "x", "admin": OPEN}) == [
+        ("routes",),
+        ("admin", "listen"),
+    ]

@@ -21,7 +21,7 @@ def test_inherited_finding_is_found_once() -> None:
 
 
 def test_faults_of_server_and_routes_are_found_together() -> None:
-    faulty = config(workers=2, routes=[route(jitter="95%")])
+    faulty = config(workers=129, routes=[route(jitter="95%")])
 
     assert [finding.about[0] for finding in lint.faults(faulty)] == [
         ("workers",),

@@ -59,7 +59,7 @@ routes:
 def test_shape_and_meaning_are_checked_together() -> None:
     faults = faults_of(
         """\
-        workers: 2
+        admin: {listen: h:1}
         orign: {url: http://h}
         l1: {max_bytes: 4 potatoes}
         connect_timeout: 3s
@@ -75,7 +75,10 @@ def test_shape_and_meaning_are_checked_together() -> None:
 
     assert faults == [
         "x.yaml:1:1: origin: missing, but required",
-        "x.yaml:1:10: workers: found 2, expected 1: more are not available in this version",
+        (
+            "x.yaml:1:17: admin.listen: found h:1 without a token,"
+            " expected admin.token or an address on loopback"
+        ),
         "x.yaml:2:1: orign: unknown key; did you mean origin?",
         (
             'x.yaml:3:17: l1.max_bytes: found "4 potatoes",'

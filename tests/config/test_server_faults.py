@@ -9,8 +9,25 @@ ORIGIN = "origin: {url: http://h:1}\n"
 
 FAULTY = [
     (
-        ORIGIN + "workers: 2",
-        ["x.yaml:2:10: workers: found 2, expected 1: more are not available in this version"],
+        "origin: {url: http://h:1, max_in_flight: 4}\nworkers: 5",
+        ["x.yaml:2:10: workers: found 5, expected at most origin.max_in_flight (4)"],
+    ),
+    (
+        ORIGIN + "workers: 5\nlimits: {connections: 4}",
+        ["x.yaml:2:10: workers: found 5, expected at most limits.connections (4)"],
+    ),
+    (
+        ORIGIN + "workers: 5\nl1: {max_entries: 4}",
+        ["x.yaml:2:10: workers: found 5, expected at most l1.max_entries (4)"],
+    ),
+    (
+        ORIGIN + "workers: 2\nl1: {max_bytes: 1MiB, max_entry_bytes: 1MiB}",
+        [
+            (
+                "x.yaml:3:40: l1.max_entry_bytes: found 1048576 bytes,"
+                " expected at most l1.max_bytes divided by 2 workers (524288 bytes)"
+            )
+        ],
     ),
     (
         ORIGIN + "l2: {url: redis+cluster://h}",
@@ -92,6 +109,8 @@ FAULTY = [
 
 RIGHT = [
     ORIGIN + "workers: 1",
+    ORIGIN + "workers: 128",
+    ORIGIN + "workers: 2\nl1: {max_bytes: 2MiB, max_entry_bytes: 1MiB}",
     ORIGIN + "l2: {url: redis://h}",
     ORIGIN + "listen: 127.0.0.1:0\nops: {listen: 127.0.0.1:0}\nadmin: {listen: 127.0.0.1:0}",
     ORIGIN + "listen: 127.0.0.1:80\nops: {listen: 127.0.0.2:80}\nadmin: {listen: '[::1]:80'}",

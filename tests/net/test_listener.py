@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
@@ -48,14 +49,16 @@ def listener_of(flow: CannedFlow) -> Listener:
     return Listener(flow, config, Metrics(), Records().record)
 
 
-async def test_two_listeners_may_share_a_port() -> None:
-    first, second = listener_of(CannedFlow()), listener_of(CannedFlow())
-    (bound,) = await first.start(Address("127.0.0.1", 0), reuse_port=True)
-    (again,) = await second.start(bound, reuse_port=True)
-
-    assert again == bound
-    await first.finish(0)
-    await second.finish(0)
+async def test_it_accepts_on_sockets_that_it_is_given_and_closes_them() -> None:
+    listener = listener_of(CannedFlow())
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        where = [bound.getsockname() for bound in (one, other)]
+        await listener.start_on([one.dup(), other.dup()])
+        for at in where:
+            async with connected(at) as client:
+                await client.send(request("/"))
+                assert (await client.answer()).status == 200
+        await listener.finish(0)
 
 
 async def test_a_port_in_use_is_an_error() -> None:

@@ -1,0 +1,167 @@
+"""The admin port of a supervisor: what concerns every L1 is asked of every worker, and answered as one.
+
+Checks only who asks. Workers check what is asked, by the same code as when one process serves alone; a fault
+that one of them finds is the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+from aiohttp import web
+
+from proxy.admin import bodies
+from proxy.admin.access import guard
+from proxy.admin.entries import DEFAULT_LIMIT, LARGEST_LIMIT
+from proxy.admin.operations import InspectionPages
+from proxy.admin.problems import errors_as_problems, problem
+
+APPLY_SECONDS = 5.0
+"""For a worker to apply and publish a purge, beside the time that it is told to wait for others."""
+
+
+class Asked(NamedTuple):
+    """A request of the operator's, as it goes to the workers."""
+
+    method: str
+    target: str
+    body: bytes
+    content_type: str
+
+
+class Told(NamedTuple):
+    """What a worker answered."""
+
+    status: int
+    body: bytes
+    content_type: str
+
+
+class Workers(Protocol):
+    """All workers that live, as one to talk to."""
+
+    async def ask(self, asked: Asked, *, seconds: float, must_reach: bool) -> Sequence[tuple[int, Told]]:
+        """The answers, by worker. With `must_reach` who is silent has ended when this returns."""
+
+    async def refresh(self) -> None:
+        """Have what is shown be of now."""
+
+
+class Pages:
+    """`is_shared`: the workers share an invalidation log, in which each of them is a replica."""
+
+    def __init__(self, workers: Workers, *, is_shared: bool) -> None:
+        self._workers = workers
+        self._is_shared = is_shared
+
+    async def purge(self, request: web.Request) -> web.Response:
+        """POST /purge and /invalidate."""
+        wait_seconds = bodies.wait_seconds(request, "wait") or 0.0
+        return await self._invalidate(request, APPLY_SECONDS + wait_seconds)
+
+    async def purge_target(self, request: web.Request) -> web.Response:
+        """PURGE /path."""
+        return await self._invalidate(request, APPLY_SECONDS)
+
+    async def entries(self, request: web.Request) -> web.Response:
+        """GET /entries: each with the worker that holds it."""
+        limit = bodies.count(request, "limit", default=DEFAULT_LIMIT, most=LARGEST_LIMIT)
+        told = await self._ask(request, APPLY_SECONDS, must_reach=False)
+        refused = _refusal(told)
+        if refused is not None:
+            return refused
+        listed = [
+            {**entry, "worker": index}
+            for index, answer in told
+            for entry in orjson.loads(answer.body)["entries"]
+        ]
+        return _json({"entries": listed[:limit]})
+
+    async def _invalidate(self, request: web.Request, seconds: float) -> web.Response:
+        told = await self._ask(request, seconds, must_reach=True)
+        refused = _refusal(told)
+        if refused is not None:
+            return refused
+        contents = [orjson.loads(answer.body) for _, answer in told]
+        if "matched" in contents[0]:
+            return _json({"dry_run": True, "matched": sum(content["matched"] for content in contents)})
+        merged = _as_one_replica_each(contents) if self._is_shared else _added(contents)
+        return _json(merged, status=200 if merged["published"] else 202)
+
+    async def _ask(
+        self, request: web.Request, seconds: float, *, must_reach: bool
+    ) -> Sequence[tuple[int, Told]]:
+        content_type = request.headers.get("Content-Type", "application/octet-stream")
+        asked = Asked(request.method, request.raw_path, await request.read(), content_type)
+        return await self._workers.ask(asked, seconds=seconds, must_reach=must_reach)
+
+
+def fan_out_application(
+    workers: Workers, shown: InspectionPages, *, token: str | None, is_shared: bool
+) -> web.Application:
+    """The port's whole surface, with the paths and answers of one process."""
+    application = web.Application(
+        middlewares=[errors_as_problems, guard(token)], client_max_size=bodies.LARGEST_BODY
+    )
+    pages = Pages(workers, is_shared=is_shared)
+    application.add_routes(
+        [
+            web.post("/purge", pages.purge),
+            web.post("/invalidate", pages.purge),
+            web.get("/entries", pages.entries),
+            web.get("/stats", _of_now(workers, shown.stats)),
+            web.get("/routes", shown.routes),
+            web.get("/config", shown.config),
+            web.get("/pool", _of_now(workers, shown.pool)),
+            web.post("/reload", shown.reload),
+            web.route("PURGE", "/{target:.*}", pages.purge_target),
+        ]
+    )
+    return application
+
+
+Page = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def _of_now(workers: Workers, page: Page) -> Page:
+    async def refreshed(request: web.Request) -> web.Response:
+        await workers.refresh()
+        return await page(request)
+
+    return refreshed
+
+
+def _refusal(told: Sequence[tuple[int, Told]]) -> web.Response | None:
+    """What a worker found wrong, or that there is none."""
+    if not told:
+        return problem(503, "no worker serves now; try again", fields={"Retry-After": "1"})
+    _, worst = max(told, key=lambda answered: answered[1].status)
+    if worst.status < 300:
+        return None
+    return web.Response(status=worst.status, body=worst.body, content_type=worst.content_type)
+
+
+def _added(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Each worker is a log of its own, with itself as the only replica."""
+    replicas = [content["replicas"] for content in contents]
+    counts = {name: sum(each[name] for each in replicas) for name in ("known", "acknowledged")}
+    return {**contents[0], "replicas": {**counts, "missing": []}}
+
+
+def _as_one_replica_each(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Each has published it, counts the same fleet, and has applied it whatever a poll has told so far."""
+    replicas = [content["replicas"] for content in contents]
+    missing = sorted({name for each in replicas for name in each["missing"]})
+    acknowledged = max(len(contents), min(each["acknowledged"] for each in replicas))
+    known = max(each["known"] for each in replicas)
+    return {
+        "id": max(contents, key=lambda content: bool(content["published"]))["id"],
+        "published": any(content["published"] for content in contents),
+        "replicas": {"known": max(known, acknowledged), "acknowledged": acknowledged, "missing": missing},
+    }
+
+
+def _json(content: object, *, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(content), content_type="application/json")
