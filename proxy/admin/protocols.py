@@ -1,4 +1,4 @@
-"""What the operator's two ports need of the process; `app.py` plugs the objects in.
+"""What the operator's two ports need of the process; `app` plugs the objects in.
 
 Values are ready to be shown: nothing here knows a tier, a log or a socket.
 """

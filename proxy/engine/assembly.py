@@ -1,4 +1,4 @@
-"""Builds the engine on what `app.py` plugs into it. Names classes of the engine only; decides nothing."""
+"""Builds the engine on what `app` plugs into it. Names classes of the engine only; decides nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engine needs of the layers below it; `app.py` plugs the classes in.
+"""What the engine needs of the layers below it; `app` plugs the classes in.
 
 The engine knows no Redis, no socket and no log format: only these few methods.
 """

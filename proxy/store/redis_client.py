@@ -1,6 +1,6 @@
 """Builds a client for a Redis or Valkey server from a URL, with every default that matters replaced.
 
-Whoever talks to the server gets a client of their own from here: the store, and by way of `app.py` the
+Whoever talks to the server gets a client of their own from here: the store, and by way of `app` the
 invalidation log. Connects lazily; a server that is down is noticed by the first command, not here.
 """
 

@@ -5,6 +5,7 @@ Each end runs the applications of `admin`; a call has one answer, or none within
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +56,7 @@ class Channel:
                 session.request(
                     call.method,
                     URL(f"http://localhost{call.target}", encoded=True),
-                    data=call.body or None,
+                    data=io.BytesIO(call.body) if call.body else None,
                     headers={"Content-Type": call.content_type},
                 ) as answer,
             ):
