@@ -35,12 +35,18 @@ async def test_where_nobody_listens_nothing_has_begun(tmp_path: Path) -> None:
 
 
 async def test_who_hangs_is_given_up_and_may_have_begun(tmp_path: Path) -> None:
-    async def hang(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.5)
-        _writer.close()
+    may_end, has_ended = asyncio.Event(), asyncio.Event()
+
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await may_end.wait()
+        writer.close()
+        await writer.wait_closed()
+        has_ended.set()
 
     server = await asyncio.start_unix_server(hang, tmp_path / "s")
     silence = await Channel(tmp_path / "s").ask(Call("GET", "/"), seconds=0.05)
+    may_end.set()
+    await has_ended.wait()
     server.close()
 
     assert silence == Silence("nothing came within 0.05 s", is_unheard=False)
