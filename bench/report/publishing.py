@@ -19,9 +19,10 @@ def write_report(results: Mapping[str, Result], order: Sequence[str], folder: Pa
 
 def write_page(results: Mapping[str, Result], order: Sequence[str], page: Path) -> None:
     """Put the tables between the page's two marks, and the chart beside the page."""
-    text = page.read_text(encoding="utf-8")
-    page.write_text(between_marks(text, table.render(results, order)), encoding="utf-8")
-    page.with_suffix(".svg").write_text(chart.render(results), encoding="utf-8")
+    text, image = page.read_text(encoding="utf-8"), page.with_suffix(".svg")
+    figures = f"![requests/s beside the peers]({image.name})\n\n{table.render(results, order)}"
+    page.write_text(between_marks(text, figures), encoding="utf-8")
+    image.write_text(chart.render(results), encoding="utf-8")
 
 
 def between_marks(text: str, figures: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from bench.report import chart, table
 from bench.report.bars import BARS, Bar, Verdict
-from bench.report.publishing import between_marks
+from bench.report.publishing import between_marks, write_page
 from bench.report.result import Result, load_all, save
 from bench.scenarios.all_scenarios import NAMES
 
@@ -147,6 +147,17 @@ def test_figures_replace_those_between_the_marks_of_a_page() -> None:
     assert written == between_marks(written, "new\n")
     assert written.startswith("before\n<!-- figures")
     assert written.endswith("\nnew\n\n<!-- end of figures -->\nafter\n")
+
+
+def test_page_gets_the_tables_and_the_chart_beside_it(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("<!-- figures: written by `make bench-docs` -->\n<!-- end of figures -->\n")
+
+    write_page({"hit": HIT}, NAMES, page)
+
+    assert "![requests/s beside the peers](performance.svg)" in page.read_text()
+    assert "### `hit`" in page.read_text()
+    assert (tmp_path / "performance.svg").read_text() == chart.render({"hit": HIT})
 
 
 def test_page_without_marks_is_refused() -> None:
