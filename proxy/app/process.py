@@ -43,6 +43,8 @@ from proxy.store.embedded import EmbeddedServer
 from proxy.store.memory import MemoryStore
 from proxy.store.redis import RedisStore
 from proxy.store.redis_client import connect
+from proxy.store.redis_servers import PerServer
+from proxy.store.redis_topology import Topology, topology_of
 from proxy.store.supervision import Supervisor
 from proxy.store.tiered import TieredStore
 
@@ -90,7 +92,8 @@ class Process:
         self.metrics = Metrics()
         self._embedded: EmbeddedServer | None = None
         self._supervisor: Supervisor | None = None
-        self._log_client: Redis | None = None
+        self._topology: Topology | None = None
+        self._log_clients: PerServer[Redis] | None = None
         self.signals = EndSignals()
 
     async def run(self) -> None:
@@ -152,18 +155,17 @@ class Process:
             await self._embedded.start()
             self._supervisor = Supervisor(self._embedded, self.metrics)
             url = self._embedded.url
-        self._shared = RedisStore(
-            connect(url, timeout=l2.timeout), namespace=l2.namespace, timeout=l2.timeout, metrics=self.metrics
-        )
+        self._topology = topology = topology_of(url)
+        self._shared = RedisStore(topology, namespace=l2.namespace, timeout=l2.timeout, metrics=self.metrics)
         self.metrics.gauges.update(self._shared.gauges())
         if not is_private:
             self._leases = Leases(
-                self._shared.link, namespace=l2.namespace, token=lambda: secrets.token_bytes(8)
+                self._shared.link_of, namespace=l2.namespace, token=lambda: secrets.token_bytes(8)
             )
             self.metrics.gauges.update(self._leases.gauges())
-        self._log_client = connect(url, timeout=LOG_TIMEOUT_SECONDS)
+        self._log_clients = PerServer(topology, lambda url: connect(url, timeout=LOG_TIMEOUT_SECONDS))
         server = RedisLogServer(
-            self._log_client,
+            self._log_clients,
             namespace=l2.namespace,
             name=self._post.replica,
             nonce=_random_bits,
@@ -215,6 +217,8 @@ class Process:
         make_room(self._config)
         if self._supervisor is not None:
             self._supervisor.start()
+        if self._topology is not None:
+            await self._topology.start()
         if self._shared is not None:
             await self._shared.start()
         self.log.start()
@@ -273,8 +277,9 @@ class Process:
         for part in ("listener", "_origin", "log", "_leases", "_shared"):
             await _close(getattr(self, part, None))
         await self._post.close()
-        if self._log_client is not None:
-            await self._log_client.aclose()
+        for connected in (self._log_clients, self._topology):
+            if connected is not None:
+                await connected.aclose()
         if self._supervisor is not None:
             await self._supervisor.aclose()
         if self._embedded is not None:

@@ -15,7 +15,9 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from proxy.config.scalars import OFF_WORD, or_none
 
-REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "redis+sentinel", "unix")
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+REDIS_GROUPS = ("redis+cluster", "redis+sentinel", "rediss+cluster", "rediss+sentinel")
+"""Schemes of URLs that name several servers."""
 REDIS_WORDS = ("embedded", OFF_WORD)
 
 _PORT = re.compile(r"[0-9]{1,5}")
@@ -77,9 +79,14 @@ def redis_url(given: object) -> str:
     """`embedded`, `off` or a URL with a scheme of Redis. Raises ValueError."""
     if isinstance(given, str) and given in REDIS_WORDS:
         return given
+    if isinstance(given, str) and given.partition("://")[0] in REDIS_GROUPS:
+        return _redis_group_url(given)
     parts = _split(given)
     if parts is None or parts.scheme not in REDIS_SCHEMES or not (parts.netloc or parts.path):
-        raise ValueError("expected redis://host:port, rediss://host:port, unix:///path, embedded or off")
+        raise ValueError(
+            "expected redis://host:port, rediss://host:port, redis+cluster://host:port,host:port, "
+            "redis+sentinel://host:port,host:port/service, unix:///path, embedded or off"
+        )
     return str(given)
 
 
@@ -91,6 +98,19 @@ def network(given: object) -> IPv4Network | IPv6Network:
         return ip_network(given if isinstance(given, str) else "")
     except ValueError:
         raise ValueError("expected a network such as 10.0.0.0/8, no bit set beyond its length") from None
+
+
+def _redis_group_url(given: str) -> str:
+    scheme, _, rest = given.partition("://")
+    hosts, _, path = rest.partition("?")[0].rpartition("@")[2].partition("/")
+    if not all(_split(f"redis://{host}") and host for host in hosts.split(",")):
+        raise ValueError(f"expected {scheme}://host:port,host:port")
+    is_cluster = scheme.endswith("cluster")
+    if is_cluster and path not in {"", "0"}:
+        raise ValueError("expected no database in the URL of a cluster: it has number 0 only")
+    if not is_cluster and not path.partition("/")[0]:
+        raise ValueError(f"expected the service's name, such as {scheme}://host:26379/mymaster")
+    return given
 
 
 def _unix_url(given: str) -> str:
@@ -137,7 +157,7 @@ RedisUrl = Annotated[
         {
             "title": "URL",
             "type": "string",
-            "pattern": "^(rediss?://|redis[+](cluster|sentinel)://|unix:|embedded$|off$)",
+            "pattern": "^(rediss?([+](cluster|sentinel))?://|unix:|embedded$|off$)",
         }
     ),
 ]

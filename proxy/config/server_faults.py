@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from proxy.config.addresses import Address
 from proxy.config.faults import Finding
 from proxy.config.nodes import Path
 from proxy.config.schema import Config
 
-_LATER_REDIS_SCHEMES = ("redis+cluster", "redis+sentinel")
 _EVERY_HOST = frozenset({"0.0.0.0", "::"})
 _TLS_KEYS = ("ca_file", "cert_file", "key_file", "server_name")
 
@@ -29,16 +27,6 @@ def _divided(config: Config) -> Iterator[tuple[Path, int]]:
     yield ("origin", "max_in_flight"), config.origin.max_in_flight
     yield ("limits", "connections"), config.limits.connections
     yield ("l1", "max_entries"), config.l1.max_entries
-
-
-def redis_topology(config: Config) -> Iterator[Finding]:
-    """Cluster and Sentinel are reserved, not implemented."""
-    scheme = urlsplit(config.l2.url).scheme
-    if scheme in _LATER_REDIS_SCHEMES:
-        message = (
-            f"found {scheme}://, expected redis, rediss or unix: {scheme} is not available in this version"
-        )
-        yield Finding(message, (("l2", "url"),))
 
 
 def same_address_twice(config: Config) -> Iterator[Finding]:
@@ -129,7 +117,6 @@ def entry_larger_than_l1(config: Config) -> Iterator[Finding]:
 
 SERVER_FAULTS = (
     more_workers_than_shares,
-    redis_topology,
     same_address_twice,
     open_admin_port,
     pool_bounds,

@@ -41,8 +41,9 @@ class L2(Section):
     """The cache in Redis or Valkey behind L1, which replicas can share."""
 
     url: RedisUrl = Field(default=OFF_WORD, repr=False)
-    """`redis://host:port/db`, `rediss://...`, `unix:///path`, `embedded` (a private server of this process)
-    or `off`. Default: off, L1 only."""
+    """`redis://user:password@host:port/db`, `redis+cluster://host:port,host:port`,
+    `redis+sentinel://host:port,host:port/service`, each also with `rediss` for TLS, `unix:///path`,
+    `embedded` (a private server of this process) or `off`. Default: off, L1 only."""
     url_file: OptionalText = None
     """A file that holds the URL, for passwords. Default: none. Not together with `url`."""
     timeout: PositiveDuration = 0.05

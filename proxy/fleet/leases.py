@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import structlog
-from redis.asyncio import Redis
 
 from proxy.model import Claim
 from proxy.observe.tasks import spawn
@@ -44,24 +43,30 @@ return 1
 """
 """Only where it is still ours."""
 
-T = TypeVar("T")
-
 _log = structlog.get_logger("sidecache.leases")
 
 
+Command = tuple[tuple[bytes | str | int, ...], Mapping[str, bool]]
+"""Words for the server; redis-py's options, how to read the reply."""
+
+
 class Link(Protocol):
-    """The way to the server that L2 also takes: with its deadline, behind its breaker."""
+    """The way to one server that L2 also takes: with its deadline, behind its breaker."""
 
-    def ask(
-        self, operation: str, command: Callable[[Redis], Awaitable[T]]
-    ) -> Coroutine[Any, Any, T | tuple[Any, str]]:
-        """What the command gives; a tuple: it failed, and with what detail."""
+    def ask_all(
+        self, operation: str, commands: Sequence[Command]
+    ) -> Coroutine[Any, Any, list[object] | tuple[Any, str]]:
+        """One reply a command, a tuple for one that failed; a tuple: all of them failed."""
 
 
-class _Command(NamedTuple):
-    words: tuple[bytes | str | int, ...]
-    options: dict[str, bool]
-    """redis-py's own: how to read the reply."""
+class _Sent(NamedTuple):
+    name: bytes
+    command: Command
+    reply: asyncio.Future[object]
+
+
+LinkOf = Callable[[bytes], Link | None]
+"""The way to the server that has a key; None while nobody knows it."""
 
 
 class Leases:
@@ -69,20 +74,20 @@ class Leases:
 
     def __init__(
         self,
-        link: Link,
+        link_of: LinkOf,
         *,
         namespace: str,
         token: Callable[[], bytes],
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._link = link
+        self._link_of = link_of
         self._prefix = f"{namespace}:lease:".encode()
         self._token = token
         self._pause = pause
         self._held: dict[bytes, bytes] = {}
         """Key -> our token."""
         self._renewer: asyncio.Task[None] | None = None
-        self._waiting: list[tuple[_Command, asyncio.Future[object]]] = []
+        self._waiting: list[_Sent] = []
         """The commands of this tick, which travel together."""
         self._is_refused = False
 
@@ -94,8 +99,9 @@ class Leases:
         if key in self._held:
             return Claim.TAKEN
         token = self._token()
-        words = ("SET", self._name(key), token, "NX", "GET", "PX", int(LEASE_SECONDS * 1000))
-        holder = await self._send(_Command(words, {"get": True}))
+        name = self._name(key)
+        words = ("SET", name, token, "NX", "GET", "PX", int(LEASE_SECONDS * 1000))
+        holder = await self._send(name, (words, {"get": True}))
         if holder is not None:
             return _CLAIMS.get(holder, Claim.TAKEN) if isinstance(holder, bytes) else Claim.UNAVAILABLE
         self._held[key] = token
@@ -107,7 +113,8 @@ class Leases:
         """Give the lease back soon; for `lone_seconds`, nobody is to wait for another's fetch of `key`."""
         token = self._held.pop(key, None)
         if token is not None:
-            self._send(_evaluated(_RELEASE, self._name(key), token, int(lone_seconds * 1000), _LONE))
+            name = self._name(key)
+            self._send(name, _evaluated(_RELEASE, name, token, int(lone_seconds * 1000), _LONE))
 
     async def aclose(self) -> None:
         """Renew no more: what is held ends by itself."""
@@ -131,38 +138,44 @@ class Leases:
             await asyncio.wait([self._renewal(key, token) for key, token in self._held.items()])
 
     def _renewal(self, key: bytes, token: bytes) -> asyncio.Future[object]:
-        return self._send(_evaluated(_RENEW, self._name(key), token, int(LEASE_SECONDS * 1000)))
+        name = self._name(key)
+        return self._send(name, _evaluated(_RENEW, name, token, int(LEASE_SECONDS * 1000)))
 
-    def _send(self, command: _Command) -> asyncio.Future[object]:
+    def _send(self, name: bytes, command: Command) -> asyncio.Future[object]:
         """The reply to come; any tuple or exception is a failure."""
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[object] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._flush)
-        self._waiting.append((command, reply))
+        self._waiting.append(_Sent(name, command, reply))
         return reply
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for start in range(0, len(waiting), MOST_COMMANDS):
-            spawn("leases", self._exchange(waiting[start : start + MOST_COMMANDS]))
+        by_link: dict[Link | None, list[_Sent]] = {}
+        for sent in waiting:
+            by_link.setdefault(self._link_of(sent.name), []).append(sent)
+        for link, together in by_link.items():
+            for start in range(0, len(together), MOST_COMMANDS):
+                spawn("leases", self._exchange(link, together[start : start + MOST_COMMANDS]))
 
-    async def _exchange(self, sent: Sequence[tuple[_Command, asyncio.Future[object]]]) -> None:
+    async def _exchange(self, link: Link | None, together: Sequence[_Sent]) -> None:
         replies: Sequence[object] = ()
         try:
-            answer = await self._link.ask("lease", lambda client: _run(client, [each for each, _ in sent]))
-            replies = answer if isinstance(answer, list) else ()
+            if link is not None:
+                answer = await link.ask_all("lease", [sent.command for sent in together])
+                replies = answer if isinstance(answer, list) else ()
         finally:
-            for index, (_, reply) in enumerate(sent):
-                if not reply.done():  # whoever asked may have gone
-                    reply.set_result(replies[index] if index < len(replies) else ())
+            for index, sent in enumerate(together):
+                if not sent.reply.done():  # whoever asked may have gone
+                    sent.reply.set_result(replies[index] if index < len(replies) else ())
         self._note(replies)
 
     def _note(self, replies: Sequence[object]) -> None:
         """A server that is down is the link's news; one that refuses is ours, and only once."""
-        refusal = next((reply for reply in replies if isinstance(reply, Exception)), None)
+        refusal = next((reply for reply in replies if isinstance(reply, tuple)), None)
         if refusal is not None and not self._is_refused:
-            _log.warning("leases are refused, each replica fetches for itself", detail=str(refusal))
+            _log.warning("leases are refused, each replica fetches for itself", detail=refusal[1])
         if replies:
             self._is_refused = refusal is not None
 
@@ -171,15 +184,6 @@ _CLAIMS = {_LONE: Claim.LONE}
 """What stands in a lease's place -> what a claim of it gives; anything else is another's token."""
 
 
-def _evaluated(script: str, name: bytes, *arguments: bytes | int) -> _Command:
+def _evaluated(script: str, name: bytes, *arguments: bytes | int) -> Command:
     # In full each time: two hundred bytes, and no second round trip where the server was restarted.
-    return _Command(("EVAL", script, 1, name, *arguments), {})
-
-
-async def _run(client: Redis, commands: Sequence[_Command]) -> list[object]:
-    """One round trip; an exception among the replies belongs to its own command only."""
-    async with client.pipeline(transaction=False) as pipeline:
-        for words, options in commands:
-            pipeline.execute_command(*words, **options)
-        replies: list[object] = await pipeline.execute(raise_on_error=False)
-    return replies
+    return ("EVAL", script, 1, name, *arguments), {}

@@ -1,4 +1,4 @@
-"""The log on a Redis or Valkey server: a stream and a hash, worked on by two scripts.
+"""The log on a Redis or Valkey server: a stream and a hash in one slot, worked on by two scripts.
 
 Every exception of redis-py ends here. Knows the form of records and replies, not what they mean.
 """
@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from hashlib import sha1
 from itertools import zip_longest
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
@@ -65,12 +65,22 @@ _POLL = _Script(scripts.POLL)
 _FORGET = _Script(scripts.FORGET)
 
 
+class Servers(Protocol):
+    """Who keeps the log: another server after a failover, or when its slot moves."""
+
+    def of(self, name: bytes) -> Redis | None:
+        """A client of the server that has the key; None while nobody knows."""
+
+    def doubt(self) -> None:
+        """That server failed, or sent us elsewhere."""
+
+
 class RedisLogServer:
     """One replica's way to the log. `nonce` gives 64 random bits for an epoch that may begin."""
 
     def __init__(
         self,
-        client: Redis,
+        servers: Servers,
         *,
         namespace: str,
         name: str,
@@ -78,7 +88,7 @@ class RedisLogServer:
         retention: Retention = DEFAULT_RETENTION,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
-        self._client = client
+        self._servers = servers
         # The braces put the hash into the slot of the stream.
         self._keys = (f"{namespace}:log", f"{{{namespace}:log}}:replicas")
         self._name = name
@@ -114,19 +124,19 @@ class RedisLogServer:
 
     async def forget(self, name: str, registration: str) -> LogFailure | None:
         """Remove a replica's registration, if it is still this one."""
-        answer = await self._timed(_FORGET.run(self._client, self._keys, (name, registration)))
+        answer = await self._timed(lambda client: _FORGET.run(client, self._keys, (name, registration)))
         return answer if isinstance(answer, LogFailure) else None
 
     async def leave(self) -> LogFailure | None:
         """Remove our own registration."""
-        answer = await self._timed(self._client.hdel(self._keys[1], self._name))
+        answer = await self._timed(lambda client: client.hdel(self._keys[1], self._name))
         return answer if isinstance(answer, LogFailure) else None
 
     async def _run(
         self, script: _Script, arguments: Sequence[str | bytes | int], read: Callable[[Any], T]
     ) -> T | LogFailure:
         nonce = f"{self._nonce():x}"
-        answer = await self._timed(script.run(self._client, self._keys, (nonce, *arguments)))
+        answer = await self._timed(lambda client: script.run(client, self._keys, (nonce, *arguments)))
         if isinstance(answer, LogFailure):
             return answer
         try:
@@ -134,11 +144,15 @@ class RedisLogServer:
         except (TypeError, ValueError) as error:
             return LogFailure(f"a reply that no script of ours gives: {error}")
 
-    async def _timed(self, call: Any) -> Any:
+    async def _timed(self, call: Callable[[Redis], Any]) -> Any:
+        client = self._servers.of(self._keys[0].encode())
+        if client is None:
+            return LogFailure("nobody knows the server")
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                return await call
+                return await call(client)
         except _FOREIGN as error:
+            self._servers.doubt()
             return LogFailure(str(error) or type(error).__name__)
 
 

@@ -1,6 +1,6 @@
-"""L2: the entries in a Redis or Valkey server that replicas may share.
+"""L2: the entries in Redis or Valkey servers that replicas may share.
 
-Owns the keys, `<namespace>:e2:<32 hex digits>`, and what is asked of the server: MGET and SET only.
+Owns the keys, `<namespace>:e2:<32 hex digits>`, and which server is asked for which (redis_shard.py asks it).
 An ACL needs `+mget +set ~<namespace>:e2:*`. Nothing here is an error to anybody: what cannot be read is a
 miss, what cannot be written is dropped, both are counted.
 """
@@ -8,36 +8,33 @@ miss, what cannot be written is dropped, both are counted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic, time
-
-from redis.asyncio import Redis
 
 from proxy.model import Entry
 from proxy.observe.metrics import Metrics
 from proxy.store.batching import Batcher
 from proxy.store.codec import KEY_FORMAT, Garbage, decode, encode
-from proxy.store.redis_client import get_all
-from proxy.store.redis_link import Failure, Fault, RedisLink, failure_of
+from proxy.store.redis_client import connect
+from proxy.store.redis_link import Failure, Fault, RedisLink
+from proxy.store.redis_servers import PerServer
+from proxy.store.redis_shard import RedisShard, Write, count_failed_writes
+from proxy.store.redis_topology import Topology
 from proxy.store.write_behind import Drop, WriteBehind
-from proxy.store.write_pause import WritePause
 
 FLUSH_SECONDS = 1.0
 """How long anybody waits for the writes that are queued."""
 LONGEST_TTL_SECONDS = 10 * 365 * 86400.0
 """An origin may state any lifetime, even one that the server would refuse as a number."""
 
-_Writes = list[tuple[bytes, bytes, int]]
-"""Key in the server, value, time to live in milliseconds."""
-
 
 class RedisStore:
-    """L2. Takes the client over: closing the store closes it."""
+    """L2. Makes its own connections to the servers of the topology, which somebody else starts and closes."""
 
     def __init__(
         self,
-        client: Redis,
+        topology: Topology,
         *,
         namespace: str,
         timeout: float,
@@ -49,34 +46,50 @@ class RedisStore:
         self._prefix = f"{namespace}:{KEY_FORMAT}:".encode()
         self._metrics = metrics
         self._now = now
-        self.link = RedisLink(
-            client, timeout=timeout, probe=self._read_probe, metrics=metrics, clock=clock, pause=pause
-        )
-        """The one way to the server: whoever else asks it in these deadlines shares the breaker."""
+        self._is_slotted = topology.is_slotted
+
+        def shard_at(url: str) -> RedisShard:
+            return RedisShard(
+                connect(url, timeout=timeout),
+                timeout=timeout,
+                probe_name=self._prefix + b"probe",
+                is_slotted=topology.is_slotted,
+                metrics=metrics,
+                doubt=topology.doubt,
+                clock=clock,
+                pause=pause,
+            )
+
+        self._shards = PerServer(topology, shard_at)
         self._reads = Batcher(self._fetch)
         self._writes = WriteBehind(self._write, metrics)
-        self._pause = WritePause(clock)
 
     def __repr__(self) -> str:
-        return f"<RedisStore {self.link!r} {self._writes!r}>"
+        return f"<RedisStore {self._shards!r} {self._writes!r}>"
 
     @property
     def is_open(self) -> bool:
-        """The breaker is open: L2 is not asked, every look-up is a miss."""
-        return self.link.is_open
+        """A breaker is open, or nobody knows the servers: not all of L2 is asked."""
+        return not self._shards.is_complete or any(shard.link.is_open for shard in self._shards.all())
+
+    def link_of(self, name: bytes) -> RedisLink | None:
+        """The one way to the server of a key, for whoever else asks it; None while nobody knows."""
+        shard = self._shards.of(name)
+        return None if shard is None else shard.link
 
     async def start(self) -> None:
-        """Ask the server once, for at most `timeout`; it may be down."""
-        await self.link.start()
+        """Ask each server once, for at most `timeout`; they may be down."""
+        await asyncio.gather(*(shard.start() for shard in self._shards.all()))
 
     async def aclose(self) -> None:
         """Write what is queued, for at most FLUSH_SECONDS, and close the connections."""
         await self._writes.aclose(FLUSH_SECONDS)
-        await self.link.aclose()
+        await self._shards.aclose()
 
     async def look_up(self, key: bytes) -> Entry | None:
         """The entry, within the deadline; None when there is none or L2 failed."""
-        if self.link.is_open:
+        shard = self._shard_of(key)
+        if shard is None or shard.link.is_open:
             self._metrics.l2_operations.add("get", Fault.BREAKER.value)
             return None
         # What L1 is too small to hold must be found from its store on, not only once it was written.
@@ -88,21 +101,19 @@ class RedisStore:
 
     def put(self, key: bytes, entry: Entry) -> None:
         """Write the entry soon, for as long as it may be needed."""
-        if self.link.is_open:
-            self._count_failed_writes(Fault.BREAKER)
-            return
-        refusal = self._pause.failure
-        if refusal is not None:
-            self._count_failed_writes(refusal.fault)
-            return
-        self._writes.put(key, entry)
+        shard = self._shard_of(key)
+        refusal = Fault.BREAKER if shard is None else shard.refusal
+        if refusal is None:
+            self._writes.put(key, entry)
+        else:
+            count_failed_writes(self._metrics, refusal)
 
     async def written(self) -> bool:
         """Wait, FLUSH_SECONDS at most, for what was put so far; False: L2 may not have it."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self._writes.settled()
-                return not self.link.is_open and self._pause.failure is None
+                return self._shards.is_complete and all(shard.refusal is None for shard in self._shards.all())
         return False
 
     def gauges(self) -> Mapping[str, Callable[[], Mapping[tuple[str, ...], float]]]:
@@ -116,13 +127,19 @@ class RedisStore:
     def _name(self, key: bytes) -> bytes:
         return self._prefix + key.hex().encode()
 
-    async def _read_probe(self, client: Redis) -> object:
-        """What look-ups do, so that a server that answers only PING does not pass."""
-        return await get_all(client, [self._prefix + b"probe"])
+    def _shard_of(self, key: bytes) -> RedisShard | None:
+        # Where all keys are on one server, none need be named to find it.
+        return self._shards.of(self._name(key) if self._is_slotted else b"")
 
     async def _fetch(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        names = [self._name(key) for key in keys]
-        values = await self.link.ask("get", lambda client: get_all(client, names))
+        if not self._is_slotted:
+            return await self._fetch_from(self._shards.of(b""), keys)
+        parts = self._by_server(keys)
+        found = await asyncio.gather(*(self._fetch_from(shard, part) for shard, part in parts.items()))
+        return {key: entry for part in found for key, entry in part.items()}
+
+    async def _fetch_from(self, shard: RedisShard | None, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        values = _NOT_KNOWN if shard is None else await shard.get([self._name(key) for key in keys])
         if isinstance(values, Failure):
             self._metrics.l2_operations.add("get", values.fault.value, by=len(keys))
             return {}
@@ -136,7 +153,17 @@ class RedisStore:
             self._metrics.l2_operations.add("get", "hit", by=len(found))
         return found
 
+    def _by_server(self, keys: Iterable[bytes]) -> dict[RedisShard | None, list[bytes]]:
+        """All keys that travel together."""
+        parts: dict[RedisShard | None, list[bytes]] = {}
+        for key in keys:
+            parts.setdefault(self._shard_of(key), []).append(key)
+        return parts
+
     def _decoded(self, key: bytes, value: object) -> Entry | None:
+        if isinstance(value, Failure):
+            self._metrics.l2_operations.add("get", value.fault.value)
+            return None
         # A key that holds something other than a string reads as None: a miss, and overwritten likewise.
         if not isinstance(value, bytes):
             self._metrics.l2_operations.add("get", "miss")
@@ -149,18 +176,21 @@ class RedisStore:
         return entry
 
     async def _write(self, batch: Mapping[bytes, Entry]) -> None:
-        writes = self._encoded(batch)
-        if not writes:
-            return
-        replies = await self.link.ask("set", lambda client: _set_all(client, writes))
-        if isinstance(replies, Failure):
-            self._count_failed_writes(replies.fault, len(writes))
-            return
-        self._note(replies)
+        parts = self._by_server(batch)
+        await asyncio.gather(*(self._write_to(shard, part, batch) for shard, part in parts.items()))
 
-    def _encoded(self, batch: Mapping[bytes, Entry]) -> _Writes:
+    async def _write_to(
+        self, shard: RedisShard | None, keys: Sequence[bytes], batch: Mapping[bytes, Entry]
+    ) -> None:
+        writes = self._encoded({key: batch[key] for key in keys})
+        if shard is None:
+            count_failed_writes(self._metrics, Fault.BREAKER, len(writes))
+        elif writes:
+            await shard.set(writes)
+
+    def _encoded(self, batch: Mapping[bytes, Entry]) -> list[Write]:
         now = self._now()
-        writes: _Writes = []
+        writes: list[Write] = []
         for key, entry in batch.items():
             ttl_ms = int(min(entry.expires_at - now, LONGEST_TTL_SECONDS) * 1000)
             if ttl_ms > 0:
@@ -169,32 +199,5 @@ class RedisStore:
                 self._writes.drop(Drop.EXPIRED)
         return writes
 
-    def _note(self, replies: Sequence[object]) -> None:
-        """Count each write of a batch that was answered."""
-        failures = [failure_of(reply) for reply in replies if isinstance(reply, Exception)]
-        self._metrics.l2_operations.add("set", "stored", by=len(replies) - len(failures))
-        for failure in failures:
-            self._count_failed_writes(failure.fault)
-        if failures:
-            self._refused(failures[0])
-        else:
-            self._pause.accepted()
 
-    def _refused(self, failure: Failure) -> None:
-        self._pause.refused(failure)
-        if failure.fault is Fault.READ_ONLY:
-            # The name may lead to another server by now, and only new connections ask it again.
-            self.link.trip(failure)
-
-    def _count_failed_writes(self, fault: Fault, count: int = 1) -> None:
-        self._metrics.l2_operations.add("set", fault.value, by=count)
-        self._metrics.l2_dropped_writes.add(fault.value, by=count)
-
-
-async def _set_all(client: Redis, writes: _Writes) -> list[object]:
-    """One round trip; an exception among the replies belongs to its own command only."""
-    async with client.pipeline(transaction=False) as pipeline:
-        for name, value, ttl_ms in writes:
-            pipeline.execute_command("SET", name, value, "PX", ttl_ms)
-        replies: list[object] = await pipeline.execute(raise_on_error=False)
-    return replies
+_NOT_KNOWN = Failure(Fault.BREAKER, "nobody knows the server")

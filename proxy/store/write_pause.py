@@ -11,8 +11,9 @@ import structlog
 
 from proxy.store.redis_link import Failure, Fault
 
-PAUSE_SECONDS = {Fault.OOM: 1.0, Fault.READ_ONLY: 15.0, Fault.REFUSED: 15.0}
-"""A full server evicts or expires soon. A replica, or a missing permission, needs somebody to act."""
+PAUSE_SECONDS = {Fault.OOM: 1.0, Fault.NO_REPLICAS: 1.0, Fault.READ_ONLY: 15.0, Fault.REFUSED: 15.0}
+"""A full server evicts or expires soon, replicas come back. A replica that is asked to write, or a missing
+permission, needs somebody to act."""
 
 _log = structlog.get_logger("sidecache.l2")
 

@@ -45,7 +45,10 @@ def test_origin_is_scheme_and_place(given: str, url: str) -> None:
         "redis://h:6379/1",
         "rediss://user:pw@h",
         "unix:///run/redis.sock",
+        "redis+cluster://a",
+        "rediss+cluster://me:pw@a:7000,[::1]:7001,b/0?ssl_ca_certs=/ca.pem",
         "redis+sentinel://a,b/x",
+        "rediss+sentinel://me:pw@a:1,b:26379/x/2?sentinel_password=p",
     ],
 )
 def test_redis_is_a_url_or_word(url: str) -> None:
@@ -75,7 +78,10 @@ NO_ADDRESS = "expected host:port such as 0.0.0.0:8080, with a port from 0 to 655
 NO_HOST = "expected host:port such as 0.0.0.0:8080 or [::]:8080"
 NO_ORIGIN = "expected http://host:port, https://host:port or unix:/path/of.sock"
 NO_TARGET = "expected only scheme, host and port: the request's own target is forwarded as it is"
-NO_REDIS = "expected redis://host:port, rediss://host:port, unix:///path, embedded or off"
+NO_REDIS = (
+    "expected redis://host:port, rediss://host:port, redis+cluster://host:port,host:port, "
+    "redis+sentinel://host:port,host:port/service, unix:///path, embedded or off"
+)
 REFUSED = [
     (addresses.address, "8080", NO_ADDRESS),
     (addresses.address, "h:65536", NO_ADDRESS),
@@ -103,6 +109,20 @@ REFUSED = [
     (addresses.redis_url, "redis:", NO_REDIS),
     (addresses.redis_url, "memcached://h", NO_REDIS),
     (addresses.redis_url, "", NO_REDIS),
+    (addresses.redis_url, "redis+cluster://", "expected redis+cluster://host:port,host:port"),
+    (addresses.redis_url, "redis+cluster://a,", "expected redis+cluster://host:port,host:port"),
+    (addresses.redis_url, "redis+cluster://a:1,b:x", "expected redis+cluster://host:port,host:port"),
+    (addresses.redis_url, "redis+cluster://a:70000", "expected redis+cluster://host:port,host:port"),
+    (
+        addresses.redis_url,
+        "rediss+cluster://a/1",
+        "expected no database in the URL of a cluster: it has number 0 only",
+    ),
+    (
+        addresses.redis_url,
+        "redis+sentinel://a,b",
+        "expected the service's name, such as redis+sentinel://host:26379/mymaster",
+    ),
     (addresses.host_name, "a b", "expected a host name such as api.example.com"),
     (addresses.host_name, "h:80", "expected a host name such as api.example.com"),
     (addresses.host_name, "", "expected a host name such as api.example.com"),

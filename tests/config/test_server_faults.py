@@ -30,24 +30,6 @@ FAULTY = [
         ],
     ),
     (
-        ORIGIN + "l2: {url: redis+cluster://h}",
-        [
-            (
-                "x.yaml:2:11: l2.url: found redis+cluster://, expected redis, rediss or unix:"
-                " redis+cluster is not available in this version"
-            )
-        ],
-    ),
-    (
-        ORIGIN + "l2: {url: redis+sentinel://a/m}",
-        [
-            (
-                "x.yaml:2:11: l2.url: found redis+sentinel://, expected redis, rediss or unix:"
-                " redis+sentinel is not available in this version"
-            )
-        ],
-    ),
-    (
         ORIGIN + "ops: {listen: 0.0.0.0:8080}",
         ["x.yaml:2:15: ops.listen: found 0.0.0.0:8080, expected another address than listen"],
     ),

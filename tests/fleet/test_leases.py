@@ -38,10 +38,14 @@ class Replica:
             timeout=timeout,
             probe=lambda client: client.ping(),
             metrics=self.metrics,
+            doubt=lambda: None,
             pause=self.pause,
         )
         self.leases = Leases(
-            self.link, namespace="shop", token=lambda: b"token %d" % next(_tokens), pause=self.pause
+            lambda name: self.link,
+            namespace="shop",
+            token=lambda: b"token %d" % next(_tokens),
+            pause=self.pause,
         )
 
     async def sent(self) -> None:
@@ -257,4 +261,24 @@ async def test_these_rights_are_enough(server: Valkey) -> None:
 
 
 def test_the_state_can_be_read(server: Valkey) -> None:
-    assert repr(Leases(None, namespace="shop", token=lambda: b"")) == "<Leases 0 held>"
+    assert repr(Leases(lambda name: None, namespace="shop", token=lambda: b"")) == "<Leases 0 held>"
+
+
+async def test_where_nobody_knows_the_server_each_goes_on_alone() -> None:
+    leases = Leases(lambda name: None, namespace="shop", token=lambda: b"")
+
+    assert await leases.claim(KEY) is Claim.UNAVAILABLE
+
+
+async def test_each_lease_is_asked_for_where_its_key_is(server: Valkey, own_server: Valkey) -> None:
+    one, other = Replica(server.url), Replica(own_server.url)
+    leases = Leases(
+        lambda name: (one if name == NAME.encode() else other).link, namespace="shop", token=lambda: b"t"
+    )
+    claims = await asyncio.gather(leases.claim(KEY), leases.claim(b"other"))
+
+    assert claims == [Claim.HELD] * 2
+    assert (server.ask("DBSIZE"), own_server.ask("DBSIZE")) == (1, 1)
+    await leases.aclose()
+    await one.aclose()
+    await other.aclose()

@@ -8,6 +8,8 @@ from proxy.fleet.log_server import RedisLogServer, Retention, record_of
 from proxy.model import Position
 from proxy.policy.invalidation import EVERYTHING, Record
 from proxy.store.redis_client import connect
+from proxy.store.redis_servers import PerServer
+from proxy.store.redis_topology import OneServer
 from tests.support.cut_link import CutLink
 from tests.support.purging import tag, url
 from tests.support.replicas import NAMESPACE, REPLICAS, STREAM
@@ -29,10 +31,10 @@ async def connected():
     clients = []
 
     def make(link, *, deadline_seconds=2.0, timeout=2.0, **options):
-        client = connect(link, timeout=timeout)
-        clients.append(client)
+        servers = PerServer(OneServer(link), lambda url: connect(url, timeout=timeout))
+        clients.append(servers)
         given_options = {"namespace": NAMESPACE, "name": "one", "nonce": lambda: 0xAB, **options}
-        return RedisLogServer(client, deadline_seconds=deadline_seconds, **given_options)
+        return RedisLogServer(servers, deadline_seconds=deadline_seconds, **given_options)
 
     yield make
     for client in clients:

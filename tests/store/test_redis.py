@@ -407,9 +407,9 @@ class TestTransports:
 
 async def test_the_gauges_and_the_state_can_be_read(server: Valkey) -> None:
     async with opened(server.url) as l2:
-        assert repr(l2.store).startswith(
-            "<RedisStore <RedisLink <Breaker closed>> <WriteBehind 0/10000 writes"
-        )
+        await l2.store.start()
+        shard = "<RedisShard <RedisLink <Breaker closed>> <WritePause none>>"
+        assert repr(l2.store).startswith(f"<RedisStore <PerServer [{shard}]> <WriteBehind 0/10000 writes")
 
         l2.store.put(KEY, response(now=NOW))
         gauges = {name: read()[()] for name, read in l2.store.gauges().items()}

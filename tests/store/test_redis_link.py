@@ -17,7 +17,7 @@ from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import running, spawn
 from proxy.store.breaker import CALM_SECONDS, PROBE_SECONDS
 from proxy.store.redis_client import connect
-from proxy.store.redis_link import Command, Failure, Fault, RedisLink, failure_of
+from proxy.store.redis_link import Failure, Fault, Question, RedisLink, failure_of
 from tests.support.clocks import GatedPause, SteppedClock
 from tests.support.cut_link import CutLink
 from tests.support.valkey import Valkey, free_port
@@ -33,7 +33,7 @@ async def ping(client: Redis) -> object:
     return await client.execute_command("PING")
 
 
-def echo(word: bytes) -> Command[bytes]:
+def echo(word: bytes) -> Question[bytes]:
     async def command(client: Redis) -> bytes:
         answer: bytes = await client.execute_command("ECHO", word)
         return answer
@@ -48,9 +48,10 @@ class Setup:
     url: str
     timeout: float = TIMEOUT
     max_connections: int = 8
-    probe: Command[object] = ping
+    probe: Question[object] = ping
     metrics: Metrics = field(default_factory=Metrics)
     clock: SteppedClock = field(default_factory=SteppedClock)
+    doubts: int = 0
 
     def __post_init__(self) -> None:
         self.pause = GatedPause(self.clock)
@@ -59,11 +60,15 @@ class Setup:
             timeout=self.timeout,
             probe=self.probe,
             metrics=self.metrics,
+            doubt=self.doubt,
             clock=self.clock,
             pause=self.pause,
         )
 
-    async def fault(self, command: Command[object] = ping) -> Fault | None:
+    def doubt(self) -> None:
+        self.doubts += 1
+
+    async def fault(self, command: Question[object] = ping) -> Fault | None:
         """How asking fails; None when it is answered."""
         answer = await self.link.ask("get", command)
         return answer.fault if isinstance(answer, Failure) else None
@@ -356,6 +361,11 @@ ERRORS: list[tuple[BaseException, Fault]] = [
     (exceptions.MaxConnectionsError("too many"), Fault.UNREACHABLE),
     (exceptions.InvalidResponse("protocol"), Fault.UNREACHABLE),
     (exceptions.RedisClusterException("no node"), Fault.UNREACHABLE),
+    (exceptions.MovedError("1 127.0.0.1:7000"), Fault.MOVED),
+    (exceptions.AskError("1 127.0.0.1:7000"), Fault.ASK),
+    (exceptions.TryAgainError("keys of one slot on two nodes"), Fault.ASK),
+    (exceptions.ClusterDownError("The cluster is down"), Fault.UNREACHABLE),
+    (exceptions.ResponseError("NOREPLICAS Not enough good replicas"), Fault.NO_REPLICAS),
     (ConnectionResetError("reset"), Fault.UNREACHABLE),
     (RuntimeError("unable to perform operation on <TCPTransport closed>"), Fault.UNREACHABLE),
 ]
@@ -386,3 +396,25 @@ async def test_no_exception_comes_out_or_ends_the_probes(error: BaseException, f
         await setup.until_closed()
 
     assert (answer, again, failing) == (fault, PROBE_SECONDS, [])
+
+
+async def test_a_server_that_fails_is_doubted_with_every_probe(own_server: Valkey) -> None:
+    async with linked(own_server.url) as setup:
+        own_server.kill()
+        await setup.fault()
+        assert setup.doubts == 1
+        await setup.pause.end_next()
+        await setup.pause.begun()
+        assert setup.doubts == 2
+
+
+async def test_commands_travel_together_and_fail_alone(server: Valkey) -> None:
+    server.ask("SET", "word", "x")
+    async with linked(server.url) as setup:
+        replies = await setup.link.ask_all("set", [(("GET", "word"), {}), (("INCR", "word"), {})])
+
+        assert isinstance(replies, list)
+        assert replies[0] == b"x"
+        assert isinstance(replies[1], Failure)
+        assert replies[1].fault is Fault.REFUSED
+        assert (setup.doubts, setup.link.is_open) == (0, False)

@@ -22,7 +22,7 @@ def test_writes_are_welcome_at_first() -> None:
 
 @pytest.mark.parametrize(
     ("fault", "seconds"),
-    [(Fault.OOM, 1.0), (Fault.READ_ONLY, 15.0), (Fault.REFUSED, 15.0)],
+    [(Fault.OOM, 1.0), (Fault.NO_REPLICAS, 1.0), (Fault.READ_ONLY, 15.0), (Fault.REFUSED, 15.0)],
 )
 def test_a_refusal_holds_for_a_while(fault: Fault, seconds: float) -> None:
     clock = SteppedClock()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from proxy.observe.metrics import Counter, Metrics
 from proxy.observe.tasks import running
 from proxy.store.redis import RedisStore
-from proxy.store.redis_client import connect
+from proxy.store.redis_topology import OneServer, Topology
 from tests.support.clocks import GatedPause, SteppedClock
 from tests.support.entries import NOW
 
@@ -19,9 +19,10 @@ NAMESPACE = "shop"
 
 @dataclass
 class L2:
-    """A store at `url` whose time stands still: `now` is the wall clock, `clock` the monotonic one."""
+    """A store whose time stands still: `now` is the wall clock, `clock` the monotonic one."""
 
-    url: str
+    where: str | Topology
+    """One server's URL, or servers that were started."""
     timeout: float = 0.2
     namespace: str = NAMESPACE
     metrics: Metrics = field(default_factory=Metrics)
@@ -31,7 +32,7 @@ class L2:
     def __post_init__(self) -> None:
         self.pause = GatedPause(self.clock)
         self.store = RedisStore(
-            connect(self.url, timeout=self.timeout),
+            OneServer(self.where) if isinstance(self.where, str) else self.where,
             namespace=self.namespace,
             timeout=self.timeout,
             metrics=self.metrics,

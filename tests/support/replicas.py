@@ -18,6 +18,8 @@ from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import spawn
 from proxy.policy.invalidation import Selector
 from proxy.store.redis_client import connect
+from proxy.store.redis_servers import PerServer
+from proxy.store.redis_topology import OneServer, Topology
 from tests.support.purging import entry, keyed
 
 NAMESPACE = "shop"
@@ -44,12 +46,12 @@ class SteppedClock:
 class Replica:
     """One process' copy of the log on a real server."""
 
-    def __init__(self, client: Redis, name: str, clock: SteppedClock, **options: Any) -> None:
+    def __init__(self, servers: PerServer[Redis], name: str, clock: SteppedClock, **options: Any) -> None:
         self.name = name
         self.clock = clock
         self.metrics = Metrics()
         self.server = RedisLogServer(
-            client,
+            servers,
             namespace=NAMESPACE,
             name=name,
             nonce=lambda: next(_bits) << 32,
@@ -102,11 +104,17 @@ class Replica:
 
 @asynccontextmanager
 async def replica(
-    url: str, name: str = "one", clock: SteppedClock | None = None, *, timeout: float = 2.0, **options: Any
+    where: str | Topology,
+    name: str = "one",
+    clock: SteppedClock | None = None,
+    *,
+    timeout: float = 2.0,
+    **options: Any,
 ) -> AsyncIterator[Replica]:
-    """A replica that has read nothing yet."""
-    client = connect(url, timeout=timeout)
+    """A replica that has read nothing yet; `where` is one server's URL, or servers that were started."""
+    topology = OneServer(where) if isinstance(where, str) else where
+    servers = PerServer(topology, lambda url: connect(url, timeout=timeout))
     try:
-        yield Replica(client, name, clock or SteppedClock(), deadline_seconds=timeout, **options)
+        yield Replica(servers, name, clock or SteppedClock(), deadline_seconds=timeout, **options)
     finally:
-        await client.aclose()
+        await servers.aclose()

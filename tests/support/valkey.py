@@ -4,21 +4,24 @@
         client = connect(server.url, timeout=1.0)
 
 Options of the server's configuration are keywords: `running_valkey(maxmemory="5mb")`. Start it on the main
-thread (fixtures run there).
+thread (fixtures run there). `program` is another server than the Valkey of the tests: see `redis_program`.
 """
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import Any
 
+import pytest
 import redis
 
 from proxy.store.embedded import find_server, server_command
@@ -31,11 +34,18 @@ _TRIES = 5
 class Valkey:
     """One server. It keeps its address over `kill` and `start`, and forgets its data."""
 
-    def __init__(self, folder: Path, *, unix: bool, options: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, *, unix: bool, options: dict[str, str], program: Path | None = None
+    ) -> None:
         self.port = 0 if unix else free_port()
+        self._program = program
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
 
     @property
     def socket_path(self) -> Path:
@@ -48,18 +58,21 @@ class Valkey:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no"}
-        if not self.port:
-            options |= {"unixsocket": str(self.socket_path), "unixsocketperm": "700"}
-        command = server_command(find_server(), options | self._options)
         with (self._folder / "valkey.log").open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self._command(), cwd=self._folder, stdout=log, stderr=log)
         deadline = monotonic() + DEADLINE_SECONDS
         while not self._answers():
             if self._process.poll() is not None or monotonic() > deadline:
                 self.kill()
                 raise OSError((self._folder / "valkey.log").read_text(errors="replace"))
             sleep(_POLL_SECONDS)
+
+    def _command(self) -> list[str]:
+        program = self._program or find_server()
+        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no"}
+        if not self.port:
+            options |= {"unixsocket": str(self.socket_path), "unixsocketperm": "700"}
+        return server_command(program, options | self._options)
 
     def kill(self) -> None:
         """`kill -9`: no farewell to anybody. Also ends a paused server."""
@@ -81,6 +94,13 @@ class Valkey:
         with redis.Redis(**self._address(), **options) as client:
             return client.execute_command(*command)
 
+    def raw(self, *command: bytes | str | int) -> Any:
+        """The reply as it came: redis-py reads some replies into other shapes in each version."""
+        with redis.Redis(**self._address(), socket_timeout=DEADLINE_SECONDS, protocol=2) as client:
+            connection = client.connection_pool.get_connection()
+            connection.send_command(*command)
+            return connection.read_response()
+
     def calls(self, command: str) -> int:
         """How often the server ran the command since CONFIG RESETSTAT."""
         return int(self.ask("INFO", "commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
@@ -101,12 +121,24 @@ class Valkey:
             self._process.send_signal(number)
 
 
+class Sentinel(Valkey):
+    """A sentinel that knows no service yet; what it learns it writes into a file of its own."""
+
+    def _command(self) -> list[str]:
+        file = self._folder / "sentinel.conf"
+        file.write_text(f"port {self.port}\nbind 127.0.0.1\n")
+        return [*server_command(self._program or find_server(), {}), str(file), "--sentinel"]
+
+
 @contextmanager
-def running_valkey(*, unix: bool = False, **options: str) -> Iterator[Valkey]:
+def running_valkey(
+    *, unix: bool = False, program: Path | None = None, kind: type[Valkey] = Valkey, **options: str
+) -> Iterator[Valkey]:
     """A fresh, empty server. Underscores in option names stand for hyphens."""
     named = {name.replace("_", "-"): value for name, value in options.items()}
     with TemporaryDirectory(prefix="valkey-") as folder:
-        server = _started(Path(folder), unix=unix, options=named)
+        made = partial(kind, Path(folder), unix=unix, options=named, program=program)
+        server = _started(made)
         try:
             yield server
         finally:
@@ -120,10 +152,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _started(folder: Path, *, unix: bool, options: dict[str, str]) -> Valkey:
+def redis_program() -> Path:
+    """The `redis-server` of the system; skips the test, saying so, where there is none."""
+    found = shutil.which("redis-server")
+    if found is None:
+        pytest.skip("REDIS IS NOT TESTED, only Valkey: there is no redis-server")
+    return Path(found)
+
+
+def _started(made: Callable[[], Valkey]) -> Valkey:
     """Another process may take the free port first: then another port."""
     for _ in range(_TRIES - 1):
-        server = Valkey(folder, unix=unix, options=options)
+        server = made()
         try:
             server.start()
         except OSError as error:
@@ -131,6 +171,6 @@ def _started(folder: Path, *, unix: bool, options: dict[str, str]) -> Valkey:
                 raise
         else:
             return server
-    server = Valkey(folder, unix=unix, options=options)
+    server = made()
     server.start()
     return server
