@@ -20,8 +20,8 @@ test-deploy: $(VENV)/test.stamp ## image, charts and kustomize with the real too
 	@$(BIN)/python scripts/deploy_tools.py
 	@$(BIN)/pytest tests/deploy $(TESTS)
 
-test-fleet: $(VENV)/test.stamp ## replicas only: the log, leases, several processes on one Valkey
-	@$(BIN)/pytest tests/fleet
+test-fleet: $(VENV)/test.stamp ## replicas: the log, leases, clusters, sentinels, failing servers; minutes
+	@$(BIN)/pytest tests/fleet tests/fleet_slow
 
 lint: $(VENV)/test.stamp
 	@$(BIN)/ruff check .
@@ -31,7 +31,7 @@ types: $(VENV)/test.stamp
 	@$(BIN)/mypy
 
 check-tests: $(VENV)/test.stamp
-	@$(BIN)/pytest --cov=proxy/policy --cov=proxy/engine --cov-branch --cov-report=term-missing:skip-covered --ignore=tests/deploy $(TESTS)
+	@$(BIN)/pytest --cov=proxy/policy --cov=proxy/engine --cov-branch --cov-report=term-missing:skip-covered --ignore=tests/deploy --ignore=tests/fleet_slow $(TESTS)
 
 conformance: $(VENV)/test.stamp ## the public HTTP cache test suite (needs Node.js; CACHE_TESTS=folder for a checkout)
 	@$(BIN)/python -m tests.conformance

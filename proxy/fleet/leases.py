@@ -3,7 +3,7 @@
     absent --claim--> our token --release--> absent, or "lone" for a while: each goes on alone
                       renewed while held; ends LEASE_SECONDS after its holder's death
 
-Owns the keys `<namespace>:lease:<hex>`; an ACL needs `+set +get +del +pexpire +eval ~<namespace>:lease:*`.
+Owns the keys `<namespace>:lease:<hex>`; an ACL needs `+set +get +del +eval ~<namespace>:lease:*`.
 A lease only saves fetches: whoever loses one, or cannot ask, fetches for itself, and the invalidation log
 alone decides what may be served. So nothing here is an error, and no wait is longer than one `l2.timeout`.
 """

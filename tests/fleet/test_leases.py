@@ -22,7 +22,7 @@ from tests.support.valkey import Valkey
 
 KEY = b"\x0a\x0b"
 NAME = "shop:lease:0a0b"
-RIGHTS = "+@connection +set +get +del +pexpire +eval ~shop:lease:*"
+RIGHTS = "+@connection +set +get +del +eval ~shop:lease:*"
 
 _tokens = count(1)
 

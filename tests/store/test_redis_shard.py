@@ -17,7 +17,7 @@ from tests.support.clocks import GatedPause, SteppedClock
 from tests.support.entries import key_of, response
 from tests.support.l2 import L2
 from tests.support.redis_groups import Cluster, running_cluster
-from tests.support.valkey import Valkey, running_valkey
+from tests.support.valkey import Valkey, free_port, running_valkey
 
 PROBE = b"shop:e2:probe"
 HALF = 8192
@@ -132,7 +132,7 @@ async def test_a_node_that_sends_the_probe_elsewhere_is_alive(cluster: Cluster) 
 
 
 async def test_a_cluster_that_is_down_opens_the_breaker(cluster: Cluster) -> None:
-    with running_valkey(cluster_enabled="yes", cluster_port="0") as alone:
+    with running_valkey(cluster_enabled="yes", cluster_port=str(free_port())) as alone:
         node = Node(alone)
         values = await node.shard.get([b"a"])
 

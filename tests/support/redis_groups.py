@@ -41,18 +41,26 @@ class Cluster:
 
     nodes: list[Valkey]
     masters: int
-    options: str = ""
+    tls_ports: list[int]
     user: str = ""
 
     @property
     def url(self) -> str:
         """Names two of the nodes: the others are found."""
         places = ",".join(f"127.0.0.1:{node.port}" for node in (self.nodes[0], self.nodes[-1]))
-        return f"redis+cluster://{self.user}{places}{self.options}"
+        return f"redis+cluster://{self.user}{places}"
+
+    def tls_url(self, ca_file: str) -> str:
+        """Names one of the nodes, trusted by the authority of this file."""
+        return f"rediss+cluster://{self.user}127.0.0.1:{self.tls_ports[0]}?ssl_ca_certs={ca_file}"
 
     def master_of(self, name: bytes) -> Valkey:
-        """Whom most of the living nodes take for the one that has the key."""
-        port = self._port_of(key_slot(name))
+        """Whom a living node takes for the one that has the key."""
+        return self.owner_of(key_slot(name))
+
+    def owner_of(self, slot: int) -> Valkey:
+        """Whom a living node takes for the one that has the slot."""
+        port = self._port_of(slot)
         return next(node for node in self.nodes if node.port == port)
 
     def others(self, node: Valkey) -> list[Valkey]:
@@ -81,7 +89,7 @@ class Cluster:
 
     def move_slot(self, slot: int, to: Valkey) -> None:
         """As operators do: keys go one after the other while the slot is served."""
-        source = self._by_port(self._port_of(slot))
+        source = self.owner_of(slot)
         self.begin_move(slot, to)
         while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 100):
             source.ask("MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "KEYS", *keys)
@@ -89,7 +97,7 @@ class Cluster:
 
     def begin_move(self, slot: int, to: Valkey) -> None:
         """From here on the source answers ASK for what it does not have."""
-        source = self._by_port(self._port_of(slot))
+        source = self.owner_of(slot)
         to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", _id(source))
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", _id(to))
 
@@ -106,9 +114,6 @@ class Cluster:
         for node in self.nodes:
             if node.is_running:
                 node.ask(*command)
-
-    def _by_port(self, port: int) -> Valkey:
-        return next(node for node in self.nodes if node.port == port)
 
     def _port_of(self, slot: int) -> int:
         alive = next(node for node in self.nodes if node.is_running)
@@ -153,9 +158,14 @@ class SentinelGroup:
 
 @contextmanager
 def running_cluster(
-    *, program: Path | None = None, masters: int = 3, has_replicas: bool = True, **options: str
+    *,
+    program: Path | None = None,
+    masters: int = 3,
+    has_replicas: bool = True,
+    has_tls: bool = False,
+    **options: str,
 ) -> Iterator[Cluster]:
-    """Masters, each with a replica."""
+    """Masters, each with a replica. With `has_tls` they take TLS too, on another port each."""
     given = {
         "cluster_enabled": "yes",
         "cluster_node_timeout": str(NODE_TIMEOUT_MS),
@@ -166,14 +176,15 @@ def running_cluster(
     }
     with ExitStack() as stack:
         buses = [free_port() for _ in range(masters * (2 if has_replicas else 1))]
-        nodes = [
-            stack.enter_context(running_valkey(program=program, cluster_port=str(bus), **given))
-            for bus in buses
-        ]
-        cluster = Cluster(nodes, masters)
+        tls_ports = [free_port() if has_tls else 0 for _ in buses]
+        nodes = []
+        for bus, tls_port in zip(buses, tls_ports, strict=True):
+            own = {"cluster_port": str(bus)} | ({"tls_port": str(tls_port)} if has_tls else {})
+            nodes.append(stack.enter_context(running_valkey(program=program, **own, **given)))
+        cluster = Cluster(nodes, masters, tls_ports)
         _share_slots(nodes[:masters])
-        for node, bus in zip(nodes[1:], buses[1:], strict=True):
-            nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        for node, bus, tls_port in zip(nodes[1:], buses[1:], tls_ports[1:], strict=True):
+            nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", tls_port or node.port, bus)
         cluster.until_well()
         if has_replicas:
             _replicate(nodes, masters)
