@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic
 
 import pytest
 import redis
@@ -52,19 +51,6 @@ def group(request: pytest.FixtureRequest) -> Iterator[SentinelGroup]:
         yield group
 
 
-async def purged_everywhere(fleet: LoadedFleet) -> None:
-    """A purge that begins now reaches all, soon."""
-    deadline = monotonic() + RECOVERED_SECONDS
-    while True:
-        reach = await fleet.change_and_purge()
-        replicas = reach["replicas"]
-        assert isinstance(replicas, dict)
-        if reach["published"] and replicas["known"] == replicas["acknowledged"] == len(fleet.replicas):
-            return
-        assert monotonic() < deadline, reach
-        await asyncio.sleep(0.1)
-
-
 async def test_a_cluster_whose_slots_move_and_whose_masters_die(cluster: Cluster, tmp_path: Path) -> None:
     async with LoadedFleet.started(tmp_path, l2=cluster.url) as fleet:
         await fleet.warm()
@@ -76,11 +62,11 @@ async def test_a_cluster_whose_slots_move_and_whose_masters_die(cluster: Cluster
         for slot in {key_slot(LOG), *slots}:
             await asyncio.to_thread(cluster.move_slot, slot, others[0])
         await fleet.until_grows(L2_HITS, RECOVERED_SECONDS)
-        await purged_everywhere(fleet)
+        await fleet.purge_everywhere(RECOVERED_SECONDS)
 
         await asyncio.to_thread(cluster.fail_over, others[0])  # the log's
         await fleet.until_grows(L2_HITS, RECOVERED_SECONDS)
-        await purged_everywhere(fleet)
+        await fleet.purge_everywhere(RECOVERED_SECONDS)
         await asyncio.sleep(0.5)
         await fleet.end()
 
@@ -93,11 +79,11 @@ async def test_a_master_behind_sentinels_dies(group: SentinelGroup, tmp_path: Pa
         await fleet.warm()
         fleet.begin()
         await fleet.until_grows(L2_HITS, RECOVERED_SECONDS)
-        await purged_everywhere(fleet)
+        await fleet.purge_everywhere(RECOVERED_SECONDS)
 
         await asyncio.to_thread(group.fail_over)
         await fleet.until_grows(L2_HITS, RECOVERED_SECONDS)
-        await purged_everywhere(fleet)
+        await fleet.purge_everywhere(RECOVERED_SECONDS)
         await asyncio.sleep(0.5)
         await fleet.end()
 
@@ -119,8 +105,7 @@ async def lose_last_record(fleet: LoadedFleet, master: Valkey, replicas: list[Va
         replica.pause()
     # What was sent before waits in the stopped process' socket: no connection, nothing waits.
     master.ask("CLIENT", "KILL", "TYPE", "REPLICA")
-    reach = await fleet.change_and_purge()
-    assert reach["published"], reach
+    assert await fleet.change_and_purge()
     recorded = last_id(master)
     master.kill()
     for replica in replicas:
@@ -185,7 +170,7 @@ async def test_a_cluster_over_tls(tmp_path: Path) -> None:
         async with LoadedFleet.started(tmp_path, l2=url) as fleet:
             fleet.begin()
             await fleet.until_grows(L2_HITS, RECOVERED_SECONDS)
-            await purged_everywhere(fleet)
+            await fleet.purge_everywhere(RECOVERED_SECONDS)
             await fleet.end()
             fleet.check()
 

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -57,6 +58,8 @@ class LoadedFleet:
         """`ok`, `stale`, or what went wrong."""
         self.seconds: list[float] = []
         """How long each answer took."""
+        self.reach: dict[str, Any] = {}
+        """What the last purge was answered."""
         self._session = session
         self._obeyed = 0
         """No answer to a request from now on may be of an older version."""
@@ -125,15 +128,31 @@ class LoadedFleet:
             asked, _, version = text.partition(" ")
             self.seen["ok" if asked == path and int(version) >= obeyed else f"stale {text}"] += 1
 
-    async def change_and_purge(self) -> dict[str, object]:
-        """New content, and a purge of all of it through the first replica; how far it came."""
+    async def change_and_purge(self) -> bool:
+        """New content, and a purge of all of it through the first replica. True: all have applied it.
+
+        Only then an older answer is wrong: a replica that is named as silent may give it for a while.
+        """
         self.origin.version += 1
         version = self.origin.version
-        answer = await asyncio.to_thread(self.replicas[0].post_admin, "/purge?wait=5s", {"prefixes": ["/k/"]})
+        answer = await asyncio.to_thread(
+            self.replicas[0].post_admin, "/purge?wait=300ms", {"prefixes": ["/k/"]}
+        )
         assert answer.status in {200, 202}, answer
-        reach: dict[str, object] = json.loads(answer.body)
-        self._obeyed = version
-        return reach
+        self.reach = json.loads(answer.body)
+        counted = self.reach["replicas"]
+        has_reached = counted["known"] == counted["acknowledged"] == len(self.replicas)
+        if self.reach["published"] and has_reached:
+            self._obeyed = version
+            return True
+        return False
+
+    async def purge_everywhere(self, within: float) -> None:
+        """A purge that begins within so many seconds is applied by all."""
+        deadline = monotonic() + within
+        while not await self.change_and_purge():
+            assert monotonic() < deadline, self.reach
+            await asyncio.sleep(0.1)
 
     def check(self) -> int:
         """No client has seen an error or anything that was purged; how many answers that were."""
