@@ -145,7 +145,7 @@ GAUGES = (
     Row("l1_entries", "Entries in L1", ("kind",)),
     Row("l1_bytes", "Bytes in L1: heads, bodies, keys and object overhead", ("kind",)),
     Row("l1_limit_bytes", "The most bytes that L1 may hold"),
-    Row("l2_breaker_open", "1 while L2 is not asked because it failed", across="max"),
+    Row("l2_breaker_open", "1 while L2, or one of its servers, is not asked because it failed", across="max"),
     Row("l2_queue_entries", "Writes waiting for L2"),
     Row("l2_queue_bytes", "Bytes waiting for L2"),
     Row("origin_in_flight", "Requests at the origin now"),
