@@ -20,8 +20,9 @@ test-deploy: $(VENV)/test.stamp ## image, charts and kustomize with the real too
 	@$(BIN)/python scripts/deploy_tools.py
 	@$(BIN)/pytest tests/deploy $(TESTS)
 
-test-fleet: $(VENV)/test.stamp ## replicas: the log, leases, clusters, sentinels, failing servers; minutes
+test-fleet: $(VENV)/test.stamp ## replicas: the log, leases, clusters, sentinels, failing servers, simulated fleets; minutes
 	@$(BIN)/pytest tests/fleet tests/fleet_slow
+	@$(BIN)/python -m tests.simulation --interleavings 100000
 
 lint: $(VENV)/test.stamp
 	@$(BIN)/ruff check .

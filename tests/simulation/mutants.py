@@ -1,0 +1,143 @@
+"""Wrong orders by name, and the class of worlds in which each breaks a promise.
+
+Each replaces a method or two, of the product or of the simulated servers, while a world runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partialmethod
+from typing import Any, NamedTuple
+
+from proxy.engine.fetching import Fetcher
+from proxy.engine.origin_flow import OriginFlow
+from proxy.engine.request_flow import RequestFlow
+from proxy.fleet.log_copy import LogCopy
+from proxy.fleet.outbox import Outbox
+from proxy.fleet.reader import Reader, _FullRead
+from proxy.fleet.redis_log import RedisLog
+from proxy.fleet.trust import Trust
+from proxy.policy.invalidation_index import Index, Modes
+from proxy.store.tiered import TieredStore
+from tests.simulation import wrong_orders
+from tests.simulation.log_store import LogStore
+from tests.simulation.process import SharedTier, SimulatedServer
+
+Patch = tuple[type, str, Any]
+
+
+class Mutant(NamedTuple):
+    """One wrong order."""
+
+    name: str
+    kind: str
+    patches: Sequence[Patch]
+
+
+@contextmanager
+def in_force(mutant: Mutant | None) -> Iterator[None]:
+    """While the context lasts; None: the product as it is."""
+    patches = mutant.patches if mutant else ()
+    before = [(owner, name, owner.__dict__.get(name)) for owner, name, _ in patches]
+    for owner, name, wrong in patches:
+        setattr(owner, name, wrong)
+    try:
+        yield
+    finally:
+        for owner, name, right in before:
+            setattr(owner, name, right)
+
+
+MUTANTS = (
+    Mutant(
+        "naive",
+        "basic",
+        [
+            (LogCopy, "accept", wrong_orders.drop_what_is_named),
+            (LogCopy, "judge", wrong_orders.always_alive),
+            (LogCopy, "judge_held", wrong_orders.always_alive),
+        ],
+    ),
+    Mutant("born at the response", "basic", [(Fetcher, "_received", wrong_orders.received_and_born)]),
+    Mutant(
+        "304 born at the response", "basic", [(Fetcher, "_not_modified", wrong_orders.not_modified_and_born)]
+    ),
+    Mutant(
+        "a clock as position",
+        "clock",
+        [
+            (LogCopy, "accept", wrong_orders.keep_page),
+            (LogCopy, "_born", partialmethod(wrong_orders.server_time, seq=2**62)),
+        ],
+    ),
+    Mutant(
+        "a clock that steps as position",
+        "clock",
+        [
+            (LogCopy, "accept", wrong_orders.keep_page),
+            (LogCopy, "_born", partialmethod(wrong_orders.server_time, ms=-1, seq=2**62)),
+        ],
+    ),
+    Mutant(
+        "another node's clock as position",
+        "basic",
+        [
+            (LogCopy, "accept", wrong_orders.keep_page),
+            (LogCopy, "_born", partialmethod(wrong_orders.server_time, ms=100, seq=0)),
+        ],
+    ),
+    Mutant("a follower joins any fetch", "basic", [(OriginFlow, "_validity", wrong_orders.always_alive)]),
+    Mutant("tags are not asked of a fetch", "basic", [(OriginFlow, "_validity", wrong_orders.without_tags)]),
+    Mutant("back-fill unchecked", "basic", [(RequestFlow, "_use", wrong_orders.l2_unjudged)]),
+    Mutant(
+        "back-fill checked too early",
+        "basic",
+        [
+            (RequestFlow, "_use", wrong_orders.l2_judged_early),
+            (SharedTier, "read", wrong_orders.judged_at_the_server),
+        ],
+    ),
+    Mutant("back-fill with a new born", "basic", [(TieredStore, "back_fill", wrong_orders.own_birth)]),
+    Mutant("soft hides hard", "basic", [(Modes, "add", wrong_orders.newest_wins)]),
+    Mutant("a hit is checked once", "basic", [(LogCopy, "judge_held", wrong_orders.asked_once)]),
+    Mutant(
+        "stale answers ignore the rule", "origin", [(OriginFlow, "_stand_in", wrong_orders.stand_in_unjudged)]
+    ),
+    Mutant(
+        "restart trusts L2 with an empty index",
+        "restart",
+        [(LogCopy, "_judge", wrong_orders.l2_before_any_read)],
+    ),
+    Mutant("no floor", "trim", [(_FullRead, "_begin_at", wrong_orders.no_floor)]),
+    Mutant("gap unnoticed", "trim", [(Reader, "_gap_before", wrong_orders.any_record)]),
+    Mutant("fork accepted", "flush", [(Reader, "_gap_before", wrong_orders.fork_behind)]),
+    Mutant("tail not compared", "flush", [(Reader, "feed", wrong_orders.tail_unseen)]),
+    Mutant("no identity in born", "flush", [(Index, "knows", lambda self, position: True)]),
+    Mutant("old epochs kept", "failover", [(Index, "replace", wrong_orders.keep_epochs)]),
+    Mutant("checks outlive a full read", "failover", [(Index, "replace", wrong_orders.keep_checks)]),
+    Mutant("no epoch at a failover", "failover", [(LogStore, "follower", wrong_orders.same_master)]),
+    Mutant("the cursor jumps to own records", "basic", [(Reader, "note_own", wrong_orders.jump)]),
+    Mutant("lost records are forgotten", "lost", [(_FullRead, "has_lost", wrong_orders.lost_nothing)]),
+    Mutant("lost records are not appended again", "lost", [(Outbox, "add_lost", wrong_orders.add_no_lost)]),
+    Mutant("no grace", "lost", [(Trust, "completed", wrong_orders.without_grace)]),
+    Mutant("reply time as sync", "wait", [(Trust, "completed", wrong_orders.from_the_reply_on)]),
+    Mutant("no limit of trust", "wait", [(Trust, "completed", wrong_orders.for_ever)]),
+    Mutant("complete too early", "wait", [(RedisLog, "_until_acknowledged", wrong_orders.early_complete)]),
+    Mutant(
+        "acknowledged before it is applied",
+        "basic",
+        [(LogStore, "poll", wrong_orders.acknowledged_when_read)],
+    ),
+    Mutant("read before registered", "join", [(SimulatedServer, "poll", wrong_orders.read_then_register)]),
+    Mutant(
+        "registrations expire by the server",
+        "wait",
+        [(LogStore, "append", wrong_orders.expired_by_the_server)],
+    ),
+    Mutant("ids without epochs acknowledge", "failover", [(LogCopy, "reach_of", wrong_orders.bare_ids)]),
+    Mutant(
+        "a young epoch knows all replicas", "flush", [(LogCopy, "knows_all_replicas", wrong_orders.knows_all)]
+    ),
+    Mutant("a deposed master takes writes", "split", [(LogStore, "_refusal", wrong_orders.never_refuses)]),
+)
