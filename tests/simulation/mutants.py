@@ -14,7 +14,6 @@ from proxy.engine.fetching import Fetcher
 from proxy.engine.origin_flow import OriginFlow
 from proxy.engine.request_flow import RequestFlow
 from proxy.fleet.log_copy import LogCopy
-from proxy.fleet.outbox import Outbox
 from proxy.fleet.reader import Reader, _FullRead
 from proxy.fleet.redis_log import RedisLog
 from proxy.fleet.trust import Trust
@@ -33,6 +32,8 @@ class Mutant(NamedTuple):
     name: str
     kind: str
     patches: Sequence[Patch]
+    first_seed: int = 0
+    """Of the worlds that are tried; where it is known to be caught, so that tests are quick."""
 
 
 @contextmanager
@@ -79,14 +80,6 @@ MUTANTS = (
             (LogCopy, "_born", partialmethod(wrong_orders.server_time, ms=-1, seq=2**62)),
         ],
     ),
-    Mutant(
-        "another node's clock as position",
-        "basic",
-        [
-            (LogCopy, "accept", wrong_orders.keep_page),
-            (LogCopy, "_born", partialmethod(wrong_orders.server_time, ms=100, seq=0)),
-        ],
-    ),
     Mutant("a follower joins any fetch", "basic", [(OriginFlow, "_validity", wrong_orders.always_alive)]),
     Mutant("tags are not asked of a fetch", "basic", [(OriginFlow, "_validity", wrong_orders.without_tags)]),
     Mutant("back-fill unchecked", "basic", [(RequestFlow, "_use", wrong_orders.l2_unjudged)]),
@@ -102,24 +95,18 @@ MUTANTS = (
     Mutant("soft hides hard", "basic", [(Modes, "add", wrong_orders.newest_wins)]),
     Mutant("a hit is checked once", "basic", [(LogCopy, "judge_held", wrong_orders.asked_once)]),
     Mutant(
-        "stale answers ignore the rule", "origin", [(OriginFlow, "_stand_in", wrong_orders.stand_in_unjudged)]
-    ),
-    Mutant(
         "restart trusts L2 with an empty index",
         "restart",
         [(LogCopy, "_judge", wrong_orders.l2_before_any_read)],
     ),
-    Mutant("no floor", "trim", [(_FullRead, "_begin_at", wrong_orders.no_floor)]),
-    Mutant("gap unnoticed", "trim", [(Reader, "_gap_before", wrong_orders.any_record)]),
+    Mutant("no floor", "trim", [(_FullRead, "_begin_at", wrong_orders.no_floor)], first_seed=5),
+    Mutant("gap unnoticed", "trim", [(Reader, "_gap_before", wrong_orders.any_record)], first_seed=16),
     Mutant("fork accepted", "flush", [(Reader, "_gap_before", wrong_orders.fork_behind)]),
-    Mutant("tail not compared", "flush", [(Reader, "feed", wrong_orders.tail_unseen)]),
-    Mutant("no identity in born", "flush", [(Index, "knows", lambda self, position: True)]),
     Mutant("old epochs kept", "failover", [(Index, "replace", wrong_orders.keep_epochs)]),
     Mutant("checks outlive a full read", "failover", [(Index, "replace", wrong_orders.keep_checks)]),
     Mutant("no epoch at a failover", "failover", [(LogStore, "follower", wrong_orders.same_master)]),
     Mutant("the cursor jumps to own records", "basic", [(Reader, "note_own", wrong_orders.jump)]),
     Mutant("lost records are forgotten", "lost", [(_FullRead, "has_lost", wrong_orders.lost_nothing)]),
-    Mutant("lost records are not appended again", "lost", [(Outbox, "add_lost", wrong_orders.add_no_lost)]),
     Mutant("no grace", "lost", [(Trust, "completed", wrong_orders.without_grace)]),
     Mutant("reply time as sync", "wait", [(Trust, "completed", wrong_orders.from_the_reply_on)]),
     Mutant("no limit of trust", "wait", [(Trust, "completed", wrong_orders.for_ever)]),

@@ -12,7 +12,6 @@ from proxy.engine.origin_flow import OriginFlow
 from proxy.engine.request_flow import RequestFlow
 from proxy.fleet.log import Id, LogFailure, Page, Registration, Roll
 from proxy.fleet.log_copy import LogCopy
-from proxy.fleet.outbox import Outbox
 from proxy.fleet.reach import Reach, reach_of
 from proxy.fleet.reader import Progress, Reader, Rebuild, _FullRead
 from proxy.fleet.redis_log import RedisLog
@@ -30,7 +29,7 @@ ALIVE, DEAD = Validity.ALIVE, Validity.DEAD
 # What the product does, for the mutants that add to it.
 _accept, _judge, _born = LogCopy.accept, LogCopy._judge, LogCopy._born
 _use, _not_modified, _received = RequestFlow._use, Fetcher._not_modified, Fetcher._received
-_back_fill, _feed = TieredStore.back_fill, Reader.feed
+_back_fill = TieredStore.back_fill
 _completed, _note_own, _poll, _append = (
     Trust.completed,
     Reader.note_own,
@@ -157,12 +156,6 @@ def fork_behind(self: Reader, record: Record | None) -> Rebuild | None:
     return None if record.predecessor <= (self.cursor.ms, self.cursor.seq) else Rebuild.GAP
 
 
-def tail_unseen(self: Reader, page: Page, *, now: float) -> Progress:
-    if self._full_read is None and not page.records and self.cursor is not None:
-        page = page._replace(tail=self.cursor)
-    return _feed(self, page, now=now)
-
-
 def no_floor(self: _FullRead, record: Record) -> None:
     _begin_at(self, record)
     self.contents = self._index.empty(None)
@@ -187,11 +180,6 @@ def jump(self: Reader, record: Record, *, now: float) -> None:
 
 def lost_nothing(self: _FullRead, record: Record) -> bool:
     return False
-
-
-def add_no_lost(self: Outbox, drafts: Any) -> None:
-    for _ in drafts:
-        pass
 
 
 def bare_ids(self: LogCopy, position: Position, replicas: Mapping[str, str], tail: Position) -> Reach:
@@ -254,16 +242,3 @@ def same_master(self: LogStore, replid: int, *, until: float) -> LogStore:
 
 
 _follower = LogStore.follower
-
-
-def stand_in_unjudged(self: OriginFlow, lookup: Any, asked: Any) -> Any:
-    right = self._log.judge
-    log = self._log
-    log.judge = always_alive.__get__(log)
-    try:
-        return _stand_in(self, lookup, asked)
-    finally:
-        log.judge = right
-
-
-_stand_in = OriginFlow._stand_in
