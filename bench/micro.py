@@ -36,7 +36,7 @@ REQUEST = Request(
     ),
     host=b"shop.example",
 )
-STORED = StoredResponse(
+STORED = StoredResponse.of(
     status=200,
     reason=b"OK",
     lines=b'Content-Type: application/json\r\nCache-Control: max-age=3600\r\nETag: "v1"\r\n',

@@ -25,6 +25,7 @@ from proxy.policy.failures import origin_problem, problem
 from proxy.policy.preconditions import (
     has_failed_precondition,
     is_hit_not_modified,
+    is_hit_refused,
     is_not_modified,
     not_modified_lines,
 )
@@ -77,9 +78,7 @@ def from_stored(
         age=age,
         route=route,
     )
-    if 200 <= stored.status < 300 and has_failed_precondition(
-        request, etag=stored.etag, last_modified=stored.last_modified
-    ):
+    if is_hit_refused(request, stored):
         return _failed_precondition(status, now=now, route=route)
     if is_hit_not_modified(request, stored):
         return _not_modified(answer)

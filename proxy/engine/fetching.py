@@ -213,7 +213,7 @@ class Fetcher:
         if isinstance(validated, Reason):
             self._metrics.not_stored.add(lookup.match.route.name, validated.value)
             head = updated_head(base, response.head)
-            entry = replace(base, lines=for_clients(head.fields).encode(), received_at=response.received_at)
+            entry = base.but(lines=for_clients(head.fields).encode(), received_at=response.received_at)
             flight.open(Unshared(entry, head, validated))
             return Released(validated)
         vary = vary_names(validated.fields()) or ()

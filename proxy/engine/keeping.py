@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from proxy.engine.lookup import Lookup
 from proxy.engine.protocols import Tiers
@@ -64,4 +63,4 @@ def _with_language(record: VaryRecord, alone: bytes | None, key: bytes) -> VaryR
     """The newest variant of each language, as long as it is one of the variants."""
     newest = dict(record.by_language) | ({alone: key} if alone is not None else {})
     known = tuple((alone, variant) for alone, variant in newest.items() if variant in record.variants)
-    return replace(record, by_language=known)
+    return VaryRecord(record.names, record.variants, record.expires_at, known)

@@ -6,7 +6,6 @@ The same rule as in a fleet; ids are a counter, and the log needs no trust: it i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from proxy.fleet.log import Appended, boot_clock
 from proxy.model import Capture, Held, Position, StoredResponse, Succession, Validity, VaryRecord
@@ -87,7 +86,7 @@ class LocalLog:
 
     def supersede(self, selectors: Sequence[Selector], *, heir: StoredResponse, since: Capture) -> Succession:
         """A hard purge, and where its heir is born; None: another purge concerned that since `since`."""
-        is_alive = self.judge(replace(heir, born=since.born)) is Validity.ALIVE
+        is_alive = self.judge(heir.but(born=since.born)) is Validity.ALIVE
         self._apply(selectors, soft=False)
         return self._succession(self.capture() if is_alive else None)
 

@@ -149,7 +149,7 @@ class RedisLog:
 
         It can be told once our own record was read in order: what stood before it was noticed by then.
         """
-        is_alive = self._copy.judge(replace(heir, born=since.born), began_at=since.began_at) is Validity.ALIVE
+        is_alive = self._copy.judge(heir.but(born=since.born), began_at=since.began_at) is Validity.ALIVE
         drafts = self._copy.stage(selectors, soft=False)
         if not is_alive:
             return self._purge(drafts)

@@ -19,6 +19,7 @@ from proxy.model.messages import (
     Tunnel,
 )
 from proxy.model.stored import (
+    VALUES,
     Capture,
     Entry,
     Held,
@@ -35,6 +36,7 @@ from proxy.model.words import LETTER, CacheStatus, Claim, Forward, Outcome, Reas
 
 __all__ = [
     "LETTER",
+    "VALUES",
     "Answer",
     "Body",
     "BodyBroken",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from enum import Enum, IntEnum
+from functools import lru_cache
+from inspect import signature
 from typing import Any, Final, NamedTuple
 
+from msgspec import Struct
+
+from proxy.model import packing
 from proxy.model.fields import Fields
 
 
@@ -74,9 +78,13 @@ class Part(NamedTuple):
     complete_length: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoredResponse:
-    """A response, ready to be sent again, and all that its reuse depends on."""
+class StoredResponse(Struct, frozen=True, gc=False):
+    """A response, ready to be sent again, and all that its reuse depends on. Made by `of`, varied by `but`.
+
+    L1 holds a million of these: what a hit reads has a slot, the rest is packed into one text. As objects of
+    their own, the numbers and texts took twice the memory (see `bench/memory.py`). Without cycles by
+    construction, so that the cyclic collector need not know of it.
+    """
 
     status: int
     reason: bytes
@@ -84,46 +92,169 @@ class StoredResponse:
     """Encoded fields as they are sent, Date included; without framing, Age and our Cache-Status."""
     body: bytes
     route: str
-    host: bytes
-    target: bytes
-    """The target as keyed: what `urls`, `prefixes` and `patterns` select by."""
-    born: Position | None
-    """Read from the log before the origin request began (invalidation R3); None: before the log was read."""
-    received_at: float
-    initial_age: float
-    """Corrected initial age in seconds (RFC 9111 §4.2.3)."""
-    lifetime: float
-    """Freshness lifetime in seconds; stale is measured from it."""
     expires_at: float
     """No store needs to keep the entry beyond this instant."""
-    source: LifetimeSource = LifetimeSource.ORIGIN
-    refresh_age: float | None = None
-    """Age in seconds at which a refresh starts although the entry is fresh (jitter); None: never."""
-    rules: int = Rule.NONE
+    source: LifetimeSource
+    rules: int
     """Bits of Rule."""
-    stale_while_revalidate: float | None = None
-    """The response's own directive in seconds; None: the route's window holds."""
-    stale_if_error: float | None = None
-    etag: bytes | None = None
-    last_modified: bytes | None = None
-    tags: tuple[bytes, ...] = ()
-    fetch_seconds: float = 0.0
-    """How long the origin took, first byte sent to last byte received."""
-    part: Part | None = None
+    part: Part | None
     """What of the representation `body` is; None: all of it."""
+    packed: bytes
+    """Instants, durations, the place of birth and the texts that no hit reads: `proxy/model/packing.py`."""
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        status: int,
+        reason: bytes,
+        lines: bytes,
+        body: bytes,
+        route: str,
+        host: bytes,
+        target: bytes,
+        born: Position | None,
+        received_at: float,
+        initial_age: float,
+        lifetime: float,
+        expires_at: float,
+        source: LifetimeSource = LifetimeSource.ORIGIN,
+        refresh_age: float | None = None,
+        rules: int = Rule.NONE,
+        stale_while_revalidate: float | None = None,
+        stale_if_error: float | None = None,
+        etag: bytes | None = None,
+        last_modified: bytes | None = None,
+        tags: tuple[bytes, ...] = (),
+        fetch_seconds: float = 0.0,
+        part: Part | None = None,
+    ) -> StoredResponse:
+        """A response of these values; what they are is said at the properties below."""
+        seconds = (received_at, initial_age, lifetime, refresh_age, fetch_seconds)
+        windows = (stale_while_revalidate, stale_if_error)
+        packed = packing.pack(seconds, windows, born, (target, host, etag, last_modified, *tags))
+        # One object for all responses of a route: each was parsed, or read from L2, by itself.
+        return cls(
+            status,
+            _shared_reason(reason),
+            lines,
+            body,
+            _shared_name(route),
+            expires_at,
+            source,
+            rules,
+            part,
+            packed,
+        )
+
+    def but(self, **changes: Any) -> StoredResponse:
+        """The same with other values, by the names of `of`."""
+        return StoredResponse.of(**(self.values() | changes))
+
+    def values(self) -> dict[str, Any]:
+        """All values by name: what `of` made it of."""
+        return {name: getattr(self, name) for name in VALUES}
 
     def age(self, now: float) -> float:
         """Current age in seconds (RFC 9111 §4.2.3)."""
-        resident = now - self.received_at
-        return self.initial_age + (resident if resident > 0 else 0.0)
+        received_at: float
+        initial_age: float
+        received_at, initial_age = packing.unpack_age(self.packed)
+        resident = now - received_at
+        return initial_age + (resident if resident > 0 else 0.0)
+
+    def ages(self, now: float) -> tuple[float, float, float]:
+        """Age, freshness lifetime and the age of its refresh (NaN: none) at once, as a hit needs them."""
+        received_at, initial_age, lifetime, refresh_age = packing.unpack_ages(self.packed)
+        resident = now - received_at
+        return initial_age + (resident if resident > 0 else 0.0), lifetime, refresh_age
+
+    @property
+    def received_at(self) -> float:
+        """The instant in epoch seconds at which its head, or that of the 304 that renewed it, arrived."""
+        return packing.seconds_at(self.packed, packing.RECEIVED_AT)
+
+    @property
+    def initial_age(self) -> float:
+        """Corrected initial age in seconds (RFC 9111 §4.2.3)."""
+        return packing.seconds_at(self.packed, packing.INITIAL_AGE)
+
+    @property
+    def lifetime(self) -> float:
+        """Freshness lifetime in seconds; stale is measured from it."""
+        return packing.seconds_at(self.packed, packing.LIFETIME)
+
+    @property
+    def refresh_age(self) -> float | None:
+        """Age in seconds at which a refresh starts although the entry is fresh (jitter); None: never."""
+        return packing.known(packing.seconds_at(self.packed, packing.REFRESH_AGE))
+
+    @property
+    def fetch_seconds(self) -> float:
+        """How long the origin took, first byte sent to last byte received."""
+        return packing.seconds_at(self.packed, packing.FETCH_SECONDS)
+
+    @property
+    def stale_while_revalidate(self) -> float | None:
+        """The response's own directive in seconds; None: the route's window holds."""
+        return packing.window(self.packed, 0)
+
+    @property
+    def stale_if_error(self) -> float | None:
+        """The same for failures of the origin."""
+        return packing.window(self.packed, 1)
+
+    @property
+    def born(self) -> Position | None:
+        """Read from the log before the origin request began (invalidation R3); None: the log was not read."""
+        place = packing.place_of(self.packed)
+        return None if place is None else Position._make(place)
+
+    @property
+    def target(self) -> bytes:
+        """The target as keyed: what `urls`, `prefixes` and `patterns` select by."""
+        return packing.text(self.packed, packing.TARGET) or b""
+
+    @property
+    def host(self) -> bytes:
+        """The host as keyed."""
+        return packing.text(self.packed, packing.HOST) or b""
+
+    @property
+    def etag(self) -> bytes | None:
+        """The entity tag, if there is exactly one."""
+        return packing.text(self.packed, packing.ETAG)
+
+    @property
+    def last_modified(self) -> bytes | None:
+        """Last-Modified, if there is exactly one and it is a date."""
+        return packing.text(self.packed, packing.LAST_MODIFIED)
+
+    @property
+    def tags(self) -> tuple[bytes, ...]:
+        """Names under which it can be purged."""
+        return tuple(packing.tags(self.packed))
 
     def fields(self) -> Fields:
         """The stored fields, parsed."""
         return Fields.decode(self.lines)
 
 
-@dataclass(frozen=True, slots=True)
-class VaryRecord:
+@lru_cache(maxsize=1024)
+def _shared_reason(reason: bytes) -> bytes:
+    return reason
+
+
+@lru_cache(maxsize=1024)
+def _shared_name(route: str) -> str:
+    return route
+
+
+VALUES = tuple(signature(StoredResponse.of).parameters)
+"""The names of all values of a StoredResponse."""
+
+
+class VaryRecord(Struct, frozen=True, gc=False):
     """Stands under a primary key whose responses vary: which request fields select (RFC 9111 §4.1)."""
 
     names: tuple[bytes, ...]
@@ -138,36 +269,26 @@ class VaryRecord:
 Entry = StoredResponse | VaryRecord
 
 
-class Held:
+class Held(Struct, gc=False, eq=False):
     """This replica's copy of an entry in L1, with what only this replica knows of it."""
 
-    __slots__ = (
-        "began_at",
-        "checked",
-        "entry",
-        "generation",
-        "idle",
-        "kept_at",
-        "size",
-        "used_at",
-        "version",
-    )
+    entry: Entry
+    size: int
+    """Bytes in L1: fields, body, key and the objects that hold them."""
+    kept_at: float
+    idle: float | None = None
+    """Seconds without use after which the copy is dropped; None: never."""
+    used_at: float = 0.0
+    began_at: float | None = None
+    """Monotonic instant at which our own fetch of it began; None: it came from L2, or there is no L2."""
+    version: int = -1
+    """`index.version` when the rule last found it alive; -1: not asked yet."""
+    checked: Position | None = None
+    generation: int = -1
+    """The full read of the log for which `checked` holds (invalidation R6)."""
 
-    def __init__(self, entry: Entry, size: int, now: float, idle: float | None = None) -> None:
-        self.entry = entry
-        self.size = size
-        """Bytes in L1: fields, body, key and the objects that hold them."""
-        self.kept_at = now
-        self.used_at = now
-        self.idle = idle
-        """Seconds without use after which the copy is dropped; None: never."""
-        self.began_at: float | None = None
-        """Monotonic instant at which our own fetch of it began; None: it came from L2."""
-        self.version = -1
-        """`index.version` when the rule last found it alive; -1: not asked yet."""
-        self.checked: Position | None = None
-        self.generation = -1
-        """The full read of the log for which `checked` holds (invalidation R6)."""
+    def __post_init__(self) -> None:
+        self.used_at = self.kept_at
 
 
 class Validity(Enum):

@@ -57,6 +57,17 @@ def is_not_modified(
     return _is_unmodified_since(request.fields, b"if-modified-since", last_modified or date) is True
 
 
+def is_hit_refused(request: Request, stored: StoredResponse) -> bool:
+    """Does the client refuse this stored response (412)? Cheap where it asks nothing."""
+    fields = request.fields
+    if b"if-match" not in fields and b"if-unmodified-since" not in fields:
+        return False
+    is_success = stored.status in _SUCCESSES
+    return is_success and has_failed_precondition(
+        request, etag=stored.etag, last_modified=stored.last_modified
+    )
+
+
 def has_failed_precondition(request: Request, *, etag: bytes | None, last_modified: bytes | None) -> bool:
     """Does the client refuse this representation (412)? If-Match, else If-Unmodified-Since."""
     wanted = request.fields.values(b"if-match")

@@ -7,10 +7,12 @@ the fetch, is decided elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, reduce
 from operator import or_
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from proxy.config.schema import RoutePolicy
 from proxy.model import (
@@ -110,8 +112,7 @@ def stored(
     fetch_seconds: float,
 ) -> StoredResponse:
     """The entry, now that its body is complete; of `key` only host and target count."""
-    return replace(
-        planned.draft,
+    return planned.draft.but(
         body=body,
         host=key.host,
         target=key.target,
@@ -155,7 +156,7 @@ def _draft(
     described = head.fields if part is None else head.fields.without({b"content-range"})
     lasting = spread(given, share=policy.jitter, roll=roll)
     is_refreshed = not rules & (Rule.NO_CACHE | Rule.IMMUTABLE)
-    return StoredResponse(
+    return StoredResponse.of(
         status=head.status,
         reason=head.reason,
         lines=kept_fields(described, directives, policy).encode(),

@@ -126,4 +126,4 @@ def _confirmed(
     age = initial_age(fields, requested_at=requested_at, received_at=received_at)
     made_at = stored.received_at - stored.initial_age
     expires_at = stored.expires_at - made_at + received_at - age
-    return replace(stored, born=born, received_at=received_at, initial_age=age, expires_at=expires_at)
+    return stored.but(born=born, received_at=received_at, initial_age=age, expires_at=expires_at)

@@ -156,7 +156,7 @@ def _read_response(data: bytes) -> StoredResponse:
     reason, lines, body, route, host, target, etag, last_modified, *tags = _texts(
         data, _HEAD.size + _NUMBERS.size, numbers[19], before=numbers[20:]
     )
-    return StoredResponse(
+    return StoredResponse.of(
         status=status,
         reason=reason,
         lines=lines,

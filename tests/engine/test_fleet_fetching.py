@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -280,11 +279,11 @@ async def test_what_l2_has_and_cannot_answer_is_waited_out(what: str) -> None:
         await waiting(second, group)
         if what == "purged":
             second.log.forced = Validity.DEAD
-        fleet.l2.entries[fleet.key] = replace(entry, part=Part(0, 3, 9)) if what == "part" else entry
+        fleet.l2.entries[fleet.key] = entry.but(part=Part(0, 3, 9)) if what == "part" else entry
         second.pause.end()
         await second.pause.begun()
         second.log.forced = None
-        fleet.l2.entries[fleet.key] = replace(entry, received_at=second.clock(), body=b"new")
+        fleet.l2.entries[fleet.key] = entry.but(received_at=second.clock(), body=b"new")
         second.pause.end()
 
     assert (fleet.asked, fleet.turns(1)) == ([1, 0], {"shared": 1})

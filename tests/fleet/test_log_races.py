@@ -74,10 +74,7 @@ class BackFillWithOwnBorn(Mutant):
     """Dates what L2 brought by when it was read."""
 
     def back_filled(self, process, stored):
-        return type(stored)(
-            **{name: getattr(stored, name) for name in stored.__slots__ if name != "born"},
-            born=process.copy.capture().born,
-        )
+        return stored.but(born=process.copy.capture().born)
 
 
 class L2JudgedWhenAsked(Mutant):
@@ -91,10 +88,7 @@ class L2JudgedWhenAsked(Mutant):
 
     def back_filled(self, process, stored):
         held = super().back_filled(process, stored)
-        return type(held)(
-            **{name: getattr(held, name) for name in held.__slots__ if name != "born"},
-            born=process.copy.capture().born,
-        )
+        return held.but(born=process.copy.capture().born)
 
 
 class RestartTrustsL2(Mutant):

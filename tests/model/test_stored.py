@@ -1,5 +1,7 @@
 """Ages, positions and this replica's copies of entries."""
 
+import gc
+
 import pytest
 
 from proxy.model import Fields, Held, Position, VaryRecord
@@ -24,3 +26,26 @@ def test_a_new_copy_was_judged_by_nobody() -> None:
 
     assert (held.version, held.generation, held.checked, held.began_at) == (-1, -1, None, None)
     assert (held.kept_at, held.used_at, held.size) == (7.0, 7.0, 100)
+
+
+def test_the_collector_does_not_know_of_entries_and_copies() -> None:
+    stored = entry(tags=(b"a",), born=Position(1, 2, 3, 4))
+    record = VaryRecord((b"accept",), (), 60.0)
+
+    assert not any(map(gc.is_tracked, (stored, record, Held(stored, 1, 0.0))))
+
+
+def test_responses_of_a_route_share_its_name_and_their_reason() -> None:
+    first, second = (entry(reason=b"O%b" % b"K", route=b"all".decode()) for _ in range(2))
+
+    assert first.reason is second.reason
+    assert first.route is second.route
+
+
+def test_a_response_with_other_values_keeps_the_rest() -> None:
+    stored = entry(etag=b'"a"', tags=(b"a", b"b"), stale_if_error=5.0)
+
+    changed = stored.but(body=b"new", tags=(b"c",))
+
+    assert changed.values() == stored.values() | {"body": b"new", "tags": (b"c",)}
+    assert stored.but() == stored

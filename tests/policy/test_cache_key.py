@@ -1,10 +1,10 @@
-from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from proxy.model import FieldLine, Fields, Request, VaryRecord
 from proxy.policy.cache_key import (

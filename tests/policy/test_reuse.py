@@ -1,4 +1,3 @@
-from dataclasses import replace
 from math import exp, inf, nextafter
 from typing import Any
 
@@ -424,7 +423,7 @@ def answers_error_at(stored: StoredResponse, request: Request, now: float, polic
 @given(age=st.floats(0, 500), max_stale=st.sampled_from([0, 5, inf]))
 def test_more_age_never_makes_an_answer_usable(age: float, max_stale: float) -> None:
     value = b"max-stale" if max_stale == inf else b"max-stale=%d" % max_stale
-    stored = replace(entry(), refresh_age=90.0)
+    stored = entry().but(refresh_age=90.0)
     order = [FRESH, REFRESH, VALIDATE_FIRST]
 
     earlier = decided(stored, wanting(value), now=NOW + age)
@@ -453,7 +452,7 @@ def test_newer_is_what_came_later_and_began_no_earlier(
     received: tuple[float, float], born: tuple[Position | None, Position | None], expected: bool
 ) -> None:
     one, other = (
-        replace(entry(), received_at=NOW + at, born=place) for at, place in zip(received, born, strict=True)
+        entry().but(received_at=NOW + at, born=place) for at, place in zip(received, born, strict=True)
     )
 
     assert is_newer(one, other) is expected

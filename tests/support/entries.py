@@ -34,7 +34,7 @@ def response(body: bytes = b"body", *, ttl: float = 60.0, now: float = NOW, **ch
         "lifetime": ttl,
         "expires_at": now + ttl,
     }
-    return StoredResponse(**(values | changes))
+    return StoredResponse.of(**(values | changes))
 
 
 def absence(*, ttl: float = 60.0, now: float = NOW, **changes: Any) -> StoredResponse:

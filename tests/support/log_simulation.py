@@ -10,7 +10,7 @@ of the purge: neither the log nor any process.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 
 from proxy.fleet.log_copy import LogCopy
@@ -262,7 +262,7 @@ class World:
         version = self.origin[target]
         yield
         capture = self.mutant.captured_late(process, capture)
-        stored = replace(entry(target, born=capture.born, tags=(target,)), body=str(version).encode())
+        stored = entry(target, born=capture.born, tags=(target,)).but(body=str(version).encode())
         if process.life is not life:
             return
         if self.mutant.may_store(process, stored, capture):

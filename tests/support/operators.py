@@ -37,7 +37,7 @@ def stored(target: bytes = b"/a", **changes: object) -> StoredResponse:
         "lifetime": 60.0,
         "expires_at": NOW + 600,
     }
-    return StoredResponse(target=target, **{**values, **changes})  # type: ignore[arg-type]
+    return StoredResponse.of(target=target, **{**values, **changes})  # type: ignore[arg-type]
 
 
 @dataclass

@@ -54,7 +54,7 @@ def entry(
     tags: tuple[bytes, ...] = (),
 ) -> StoredResponse:
     """A response as far as the rule looks at it."""
-    return StoredResponse(
+    return StoredResponse.of(
         status=200,
         reason=b"OK",
         lines=b"",

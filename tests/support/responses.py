@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from proxy.model import FieldLine, Fields, Framing, Reason, Request, ResponseHead, StoredResponse
@@ -64,7 +63,7 @@ def draft_of(given: ResponseHead, request: Request | None = None, **how: Any) ->
 def entry(**changes: Any) -> StoredResponse:
     """A fresh entry of 100 s that the origin stated, stored at NOW."""
     lines = Fields([(b"Date", date()), (b"Cache-Control", b"max-age=100")]).encode()
-    base = StoredResponse(
+    base = StoredResponse.of(
         status=200,
         reason=b"OK",
         lines=lines,
@@ -78,4 +77,4 @@ def entry(**changes: Any) -> StoredResponse:
         lifetime=100.0,
         expires_at=NOW + 1000.0,
     )
-    return replace(base, **changes)
+    return base.but(**changes)
