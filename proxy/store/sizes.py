@@ -11,14 +11,13 @@ from sys import getsizeof
 
 from proxy.model import Entry, StoredResponse
 
-RESPONSE_OVERHEAD = 800
-"""Bytes of a StoredResponse and its Held, nine floats, two positions and the places in L1's dict and LRU.
+RESPONSE_OVERHEAD = 410
+"""Bytes of a StoredResponse and its Held, their floats, and the places in L1's LRU.
 
-Measured with tracemalloc on CPython 3.11: 791 (of 20,000 entries) to 806 (of 2,000), every optional
-value present. `tests/store/test_sizes.py` holds it to 90-125 % of that, and to 10 % of what
-the process grows by.
+`tests/store/test_sizes.py` holds it to 90-125 % of what the interpreter allocates, and to 10 % of what
+the process grows by. `bench/memory.py` measures it for what the product stores.
 """
-VARY_OVERHEAD = 420
+VARY_OVERHEAD = 300
 """The same for a VaryRecord, measured likewise."""
 PART_BYTES = 160
 """A Part and its three numbers."""
@@ -28,12 +27,10 @@ _ALLOCATION_BYTES = 16
 
 
 def entry_bytes(key: bytes, entry: Entry) -> int:
-    """What L1 counts for `entry` under `key`. Shared texts, the route's name, are not counted."""
+    """What L1 counts for `entry` under `key`. Shared texts, reason and route, are not counted."""
     if isinstance(entry, StoredResponse):
-        texts = (entry.reason, entry.lines, entry.body, entry.host, entry.target)
-        validators = (text for text in (entry.etag, entry.last_modified) if text is not None)
-        overhead = RESPONSE_OVERHEAD + getsizeof(entry.tags) + (PART_BYTES if entry.part else 0)
-        return overhead + _total((key, *texts, *validators, *entry.tags))
+        overhead = RESPONSE_OVERHEAD + (PART_BYTES if entry.part else 0)
+        return overhead + _total((key, entry.lines, entry.body, entry.packed))
     tuples = (entry.names, entry.variants, entry.by_language, *entry.by_language)
     languages = (key for pair in entry.by_language for key in pair)
     keys = _total((key, *entry.names, *entry.variants, *languages))

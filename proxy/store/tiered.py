@@ -49,8 +49,9 @@ class TieredStore:
     def keep(self, key: bytes, entry: Entry, now: float, *, idle: float | None, began_at: float) -> Held:
         """Into L1 at once and into L2 through the write-behind queue; `began_at` is monotonic."""
         held = self._memory.put(key, entry, now, idle)
-        held.began_at = began_at
         if self._shared is not None:
+            # Only a log that others write to gets out of step: without L2 nobody asks, and it takes 32 bytes.
+            held.began_at = began_at
             self._shared.put(key, entry)
         return held
 

@@ -9,7 +9,7 @@ import pytest
 from proxy.engine.coalescing import Fetched, Flight, Released, Streaming
 from proxy.engine.receiving import WHOLE_BYTES
 from proxy.model import BodyBroken, FailureKind, FieldLine, Forward, Outcome, ResponseHead
-from tests.support.engine_fakes import BROKEN, REFUSED, Engine, Reply, body_of, reply
+from tests.support.engine_fakes import BROKEN, REFUSED, Engine, FakeL2, Reply, body_of, reply
 from tests.support.routing import get
 
 ETAG = (b"ETag", b'"1"')
@@ -232,7 +232,7 @@ async def test_a_newer_fetch_ends_what_an_invalidation_made_stale(answer: Reply,
 
 @pytest.mark.parametrize("second", [reply(b"max-age=100", ETAG), reply(status=304, pieces=())])
 async def test_our_own_fetch_is_dated_by_its_beginning(second: Reply) -> None:
-    engine = Engine()
+    engine = Engine(l2=FakeL2())
     engine.origin.will(reply(b"max-age=100", ETAG), second)
     for number in (1, 2):
         began_at = engine.monotonic()

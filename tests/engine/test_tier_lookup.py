@@ -69,7 +69,7 @@ async def test_a_vary_record_of_l2_is_kept_in_l1_and_leads_to_the_variant() -> N
     l2.entries |= {primary: record, key: entry()}
     assert await look_up(engine.tiers, lookup, NOW, secret=SECRET) == entry()
     assert l2.asked == [primary, key]
-    held = engine.memory.inspect(primary)
+    held = dict(engine.memory.entries()).get(primary)
     assert held is not None
     assert held.entry == record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from itertools import islice
 
@@ -43,7 +44,7 @@ def fill(store: MemoryStore, names: str, entry: Entry, *, now: float = NOW) -> N
 
 def held_names(store: MemoryStore, names: str) -> str:
     """Which of these are there, without touching the order."""
-    return "".join(name for name in names if store.inspect(key_of(name)))
+    return "".join(name for name in names if key_of(name) in store)
 
 
 class TestKeeping:
@@ -149,7 +150,7 @@ class TestOrder:
         store = make_store(max_entries=4)
         fill(store, "abc", response())
 
-        store.inspect(key_of("a"))
+        assert key_of("a") in store
         list(store.entries())
         store.sweep(NOW, limit=10)
         fill(store, "d", response())
@@ -278,7 +279,7 @@ class TestLifetimes:
         store = make_store()
         store.put(key_of("a"), response(), NOW, idle=5.0)
 
-        store.inspect(key_of("a"))
+        assert key_of("a") in store
 
         assert store.peek(key_of("a"), NOW + 5) is None
 
@@ -444,7 +445,7 @@ class AnyOrder(RuleBasedStateMachine):
     def drop(self, name: str, cause: Cause) -> None:
         self.store.drop(key_of(name), cause.value)
 
-        assert self.store.inspect(key_of(name)) is None
+        assert key_of(name) not in self.store
 
     @rule(seconds=st.floats(0, 10), limit=st.integers(1, 20))
     def sweep(self, seconds: float, limit: int) -> None:
@@ -471,3 +472,54 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
+
+
+class TestShards:
+    """Above 32,768 entries L1 is cut, so that no dict is ever rebuilt at length."""
+
+    @pytest.mark.parametrize(
+        ("max_entries", "count"), [(1, 1), (32_767, 1), (32_768, 2), (1_000_000, 32), (10**9, 256)]
+    )
+    def test_no_shard_has_many_more_entries_than_allowed(self, max_entries: int, count: int) -> None:
+        store = make_store(max_entries=max_entries)
+
+        assert (len(store._responses.shards), len(store._negatives.shards)) == (count, count)
+
+    def test_the_oldest_of_all_shards_goes_first(self) -> None:
+        store = make_store(max_entries=100_000, max_bytes=10 * entry_bytes(key_of("0"), response()) * 10 // 9)
+        names = [str(number) for number in range(11)]
+        for number, name in enumerate(names):
+            store.put(key_of(name), response(), NOW + number)
+            store.peek(key_of("0"), NOW + number + 0.5)
+
+        assert len({key_of(name)[0] % 4 for name in names}) == 4
+        assert [name for name in names if key_of(name) not in store] == ["1"]
+
+    def test_a_sweep_ends_with_the_shard_and_goes_on_with_the_next(self) -> None:
+        store = make_store(max_entries=100_000)
+        for number in range(40):
+            store.put(key_of(str(number)), response(ttl=10.0), NOW)
+        sizes = [len(shard) for shard in store._responses.shards]
+
+        assert [store.sweep(NOW + 10, limit=1000) for _ in sizes] == sizes
+
+    def test_what_was_replaced_meanwhile_is_not_swept(self) -> None:
+        store = make_store()
+        fill(store, "ab", response(ttl=10.0))
+        store.sweep(NOW, limit=1)
+        fill(store, "ab", response(ttl=60.0))
+
+        assert store.sweep(NOW + 10, limit=1) == 0
+        assert (held_names(store, "ab"), evictions(store)) == ("ab", {"replaced": 2})
+        assert sum(store.gauges()["l1_bytes"]().values()) == sum(h.size for _, h in store.entries())
+
+    def test_the_collector_does_not_know_of_what_l1_holds(self) -> None:
+        store = make_store(max_entries=100_000)
+        gc.collect()
+        before = len(gc.get_objects())
+
+        for number in range(1_000):
+            store.put(key_of(str(number)), response(tags=(b"a",)), NOW)
+        gc.collect()
+
+        assert len(gc.get_objects()) - before < 20

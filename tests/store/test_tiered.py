@@ -55,7 +55,7 @@ class TestWithoutL2:
         held = store.keep(KEY, response(), NOW, idle=5.0, began_at=12.5)
 
         assert store.peek(KEY, NOW) is held
-        assert (held.began_at, held.idle) == (12.5, 5.0)
+        assert (held.began_at, held.idle) == (None, 5.0)
 
     def test_what_is_dropped_is_gone(self) -> None:
         memory = make_memory()
