@@ -174,7 +174,9 @@ class PlainLane:
         framing = wire.frame(answer, method=request.method, version=request.version)
         head = wire.response_head(answer, framing, Persistence.DEFAULT, with_x_cache_status=with_x)
         body = b"" if framing.end is End.NO_BODY else cast(bytes, answer.body)
-        return Ready(answer, head, body, len(body))
+        if len(body) > COPIED_BYTES:
+            return Ready(answer, head, body, len(body))
+        return Ready(answer, head + body, b"", len(body))
 
     def _send(
         self, ready: Ready, connection: ClientConnection, head: bytes, host: bytes, started_at: float

@@ -67,7 +67,7 @@ VALUES = [
 STORED = [
     response(now=NOW, ttl=60),
     response(now=NOW, ttl=60, source=LifetimeSource.ROUTE),
-    response(now=NOW, ttl=60, rules=frozenset({Rule.AUTHORIZATION_SHARED})),
+    response(now=NOW, ttl=60, rules=Rule.AUTHORIZATION_SHARED),
     response(now=NOW, ttl=8, stale_while_revalidate=50),
 ]
 
@@ -87,24 +87,14 @@ def plan(request: Request, routes: Routes) -> Plan:
     return make_plan(request, routes, secret=SECRET)
 
 
-def said(made: Plan) -> tuple[Any, ...]:
-    """All that a plan says, and what follows from the request that it holds."""
-    return (
-        made.match,
-        made.refusal,
-        made.directives,
-        made.digest,
-        made.key,
-        made.policy,
-        made.route,
-        *decisions(made),
-    )
+def said(made: Plan) -> tuple[Plan, list[Decision]]:
+    """All that a plan says, and what follows from it for stored responses."""
+    return made, decisions(made)
 
 
 def decisions(made: Plan) -> list[Decision]:
     return [
-        decide(stored, Validity.ALIVE, made.request, made.directives, made.policy, now=NOW + 10, roll=0.5)
-        for stored in STORED
+        decide(stored, Validity.ALIVE, made.asked, made.policy, now=NOW + 10, roll=0.5) for stored in STORED
     ]
 
 
@@ -169,7 +159,7 @@ def test_a_request_for_the_cache_has_a_key_and_no_refusal() -> None:
     made = plan(request, routes)
     key = make_key(request, made.match.route, secret=SECRET)
 
-    assert (made.request, made.refusal, made.route) == (request, None, "product")
+    assert (made.refusal, made.route) == (None, "product")
     assert (made.key, made.digest, made.match.params) == (key, key.digest, {"id": "7"})
     assert made.directives == RequestDirectives(no_cache=True)
 
@@ -201,7 +191,7 @@ def test_a_lookup_is_of_the_request_that_asks_not_of_the_one_that_was_planned() 
     asking = get(b"/", (b"Accept-Language", b"de"))
     lookup = made.lookup(asking)
 
-    assert (lookup.request, lookup.match, lookup.directives) == (asking, made.match, made.directives)
+    assert (lookup.request, lookup.match, lookup.asked) == (asking, made.match, made.asked)
     assert lookup.key is made.key
     assert lookup.entry_key == made.digest
     assert lookup is not made.lookup(asking)
