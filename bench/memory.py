@@ -127,8 +127,8 @@ def main() -> None:
     for count in map(int, arguments or COUNTS):
         found = measure(count)
         print(
-            f"{count:>9,} entries: {found['above']:.0f} above {found['payload']:.0f} bytes (resident memory); "
-            f"L1 counts {found['counted']:.1%} of it"
+            f"{count:>9,} entries: {found['above']:.0f} above {found['payload']:.0f} bytes"
+            f" (resident memory); L1 counts {found['counted']:.1%} of it"
         )
 
 

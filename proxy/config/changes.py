@@ -21,6 +21,7 @@ NEEDS_RESTART = frozenset(
         "l1",  # bounds of what is held already
         "l2",
         "limits",  # bounds of connections that are open already
+        "plain_lane",  # connections that are open have it or not
         "profile",  # decides what is stored, and entries stored under the other one would stay
         "secret",  # keys would change, and every entry under them
         "secret_file",

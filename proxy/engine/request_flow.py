@@ -34,6 +34,7 @@ from proxy.model import (
 from proxy.policy.bypass import Bypass
 from proxy.policy.cache_status import whole_seconds_left
 from proxy.policy.parts import asks_one_range, holds_range, may_be_joined
+from proxy.policy.preconditions import is_hit_not_modified
 from proxy.policy.reuse import ANYONE, Decision, Reuse, decide, is_newer, seconds_fresh
 from proxy.policy.routes import Routes
 
@@ -111,9 +112,9 @@ class RequestFlow:
         decision = decide(stored, validity, plan.asked, plan.policy, now=now, roll=self._dice())
         return decision.seconds_left if decision.reuse is Reuse.FRESH else 0.0
 
-    def answer_hit(self, request: Request, hit: Hit) -> Answer:
-        """The same as this request's conditions want it."""
-        return answers.from_hit(request, hit)
+    def is_not_modified(self, request: Request, hit: Hit) -> bool:
+        """May the client keep what it has, by this request's conditions?"""
+        return is_hit_not_modified(request, hit.stored)
 
     def try_hit(self, request: Request, plan: Plan | None = None) -> Answer | None:
         """The answer if L1 has it: no waiting, no task."""

@@ -145,8 +145,10 @@ class Hit(NamedTuple):
     route: str
     now: float
     """When that was decided, epoch seconds."""
+    is_not_modified: bool = False
+    """The client may keep what it has: 304."""
 
     @property
     def status(self) -> int:
-        """The stored response's."""
-        return self.stored.status
+        """What the client is told."""
+        return 304 if self.is_not_modified else self.stored.status

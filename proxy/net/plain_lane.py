@@ -10,17 +10,16 @@ import re
 import time
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aiohttp.web_protocol import RequestHandler
 from lru import LRU
 
-from proxy.model import Answer, FieldLine, Fields, Hit, Request
+from proxy.model import FieldLine, Fields, Hit, Request
 from proxy.net import wire
 from proxy.net.answering import COPIED_BYTES
 from proxy.net.plain_head import Shape, names_in, read_plain, shape_of
 from proxy.net.request_reading import normal_host
-from proxy.net.wire import End, Persistence
 
 if TYPE_CHECKING:
     from proxy.net.client_connection import ClientConnection
@@ -61,8 +60,8 @@ class PlainFlow(Protocol):
     def plain_hit(self, plan: Any) -> Hit | None:
         """What is stored for it, if the whole of that answers it now."""
 
-    def answer_hit(self, request: Request, hit: Hit) -> Answer:
-        """The same as this request's conditions want it."""
+    def is_not_modified(self, request: Request, hit: Hit) -> bool:
+        """May the client keep what it has, by this request's conditions?"""
 
 
 class Planned(NamedTuple):
@@ -75,7 +74,7 @@ class Planned(NamedTuple):
 class Ready(NamedTuple):
     """An answer, and the bytes that it is."""
 
-    answer: Answer | Hit
+    answer: Hit
     first: bytes
     """The head, and a short body."""
     rest: bytes
@@ -162,21 +161,16 @@ class PlainLane:
         return planned
 
     def _ready(self, hit: Hit, shape: Shape, found: re.Match[bytes], host: bytes) -> Ready:
+        if shape.conditions:
+            conditions = [(name, found[group].strip(b" ")) for group, name in shape.conditions]
+            if self._flow.is_not_modified(_request(found[1], host, conditions), hit):
+                hit = hit._replace(is_not_modified=True)
+        has_body = found[1][0] != _H and not hit.is_not_modified
+        body = hit.stored.body if has_body else b""
         with_x = self._service.with_x_cache_status
-        if not shape.conditions:
-            body = b"" if found[1][0] == _H else hit.stored.body
-            if len(body) > COPIED_BYTES:
-                return Ready(hit, wire.hit_head(hit, b"", with_x_cache_status=with_x), body, len(body))
-            return Ready(hit, wire.hit_head(hit, body, with_x_cache_status=with_x), b"", len(body))
-        conditions = [(name, found[group].strip(b" ")) for group, name in shape.conditions]
-        request = _request(found[1], host, conditions)
-        answer = self._flow.answer_hit(request, hit)
-        framing = wire.frame(answer, method=request.method, version=request.version)
-        head = wire.response_head(answer, framing, Persistence.DEFAULT, with_x_cache_status=with_x)
-        body = b"" if framing.end is End.NO_BODY else cast(bytes, answer.body)
         if len(body) > COPIED_BYTES:
-            return Ready(answer, head, body, len(body))
-        return Ready(answer, head + body, b"", len(body))
+            return Ready(hit, wire.hit_head(hit, b"", with_x_cache_status=with_x), body, len(body))
+        return Ready(hit, wire.hit_head(hit, body, with_x_cache_status=with_x), b"", len(body))
 
     def _send(
         self, ready: Ready, connection: ClientConnection, head: bytes, host: bytes, started_at: float

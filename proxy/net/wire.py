@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from proxy.model import Answer, Hit, ResponseHead
 from proxy.policy.cache_status import HIT_FORMAT, detail_parameter, format_cache_status
+from proxy.policy.preconditions import not_modified_lines
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -88,10 +89,12 @@ def hit_head(hit: Hit, body: bytes, *, with_x_cache_status: bool) -> bytes:
     instead of 4.5 in one process of each, in turn.
     """
     stored = hit.stored
-    status = stored.status
+    status, reason, lines = stored.status, stored.reason, stored.lines
+    if hit.is_not_modified:
+        status, reason, lines = 304, b"", not_modified_lines(lines)
     return _HIT % (
-        _STATUS_LINES.get((status, stored.reason)) or _status_line(status, stored.reason),
-        stored.lines,
+        _STATUS_LINES.get((status, reason)) or _status_line(status, reason),
+        lines,
         hit.age,
         hit.ttl,
         detail_parameter(hit.detail),

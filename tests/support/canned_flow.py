@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy.config.schema import Address, Config
-from proxy.engine.answers import from_hit
 from proxy.model import (
     Answer,
     BodyBroken,
@@ -24,6 +23,7 @@ from proxy.model import (
 from proxy.net.listener import Listener
 from proxy.observe import tasks
 from proxy.observe.metrics import Metrics
+from proxy.policy.preconditions import is_hit_not_modified
 from tests.support.entries import NOW, response
 from tests.support.raw_client import Where
 
@@ -116,8 +116,8 @@ class CannedFlow:
     def plain_hit(self, plan: Request) -> Hit | None:
         return self.plain_hits.get(plan.target)
 
-    def answer_hit(self, request: Request, hit: Hit) -> Answer:
-        return from_hit(request, hit)
+    def is_not_modified(self, request: Request, hit: Hit) -> bool:
+        return is_hit_not_modified(request, hit.stored)
 
     def try_hit(self, request: Request, plan: Request) -> Answer | None:
         hit = self.hits.get(request.target)
