@@ -31,7 +31,7 @@ from proxy.model import LETTER
 from proxy.net.descriptors import make_room
 from proxy.net.listener import Listener
 from proxy.net.origin import OriginClient
-from proxy.observe import logs
+from proxy.observe import collector, logs
 from proxy.observe.loop_lag import LoopLag
 from proxy.observe.metrics import Metrics
 from proxy.observe.recorder import Recorder
@@ -226,6 +226,7 @@ class Process:
         where = await self._post.open(self)
         self._background = [spawn("loop lag", self._lag.run()), spawn("L1 sweep", self._sweep())]
         await self.log.first_read(READY_SECONDS)
+        collector.settle()
         self.lifecycle.started()
         _log.info(self._post.ready_word, **where)
 
