@@ -1,7 +1,4 @@
-"""The log on a Redis server, in memory: what the two scripts do, each in one step.
-
-`tests/fleet/test_simulated_server.py` compares it with the scripts on a real server.
-"""
+"""The log on a Redis server, in memory: what the two scripts do, each in one step."""
 
 from __future__ import annotations
 

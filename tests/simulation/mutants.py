@@ -126,7 +126,6 @@ MUTANTS = (
         "wait",
         [(LogStore, "append", wrong_orders.expired_by_the_server)],
     ),
-    Mutant("ids without epochs acknowledge", "failover", [(LogCopy, "reach_of", wrong_orders.bare_ids)]),
     Mutant(
         "a young epoch knows all replicas", "flush", [(LogCopy, "knows_all_replicas", wrong_orders.knows_all)]
     ),
