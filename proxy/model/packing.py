@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from math import nan
+from typing import NamedTuple
 
 RECEIVED_AT, INITIAL_AGE, LIFETIME, REFRESH_AGE, FETCH_SECONDS = range(5)
 TARGET, HOST, ETAG, LAST_MODIFIED = range(4)
@@ -57,6 +58,42 @@ def pack(
         return b"".join((numbers, *present))
     tail = _WINDOWS.pack(*map(_or_nan, windows)) if has_windows else b""
     return b"".join((numbers, *present, _format_of(len(tag_lengths)).pack(*tag_lengths), tail))
+
+
+class Unpacked(NamedTuple):
+    """All that was packed."""
+
+    received_at: float
+    initial_age: float
+    lifetime: float
+    refresh_age: float | None
+    fetch_seconds: float
+    place: tuple[int, ...] | None
+    target: bytes
+    host: bytes
+    etag: bytes | None
+    last_modified: bytes | None
+
+
+def unpack(packed: bytes) -> Unpacked:
+    """All but the tags and windows, in a third of the time that they take one by one."""
+    numbers = _NUMBERS.unpack_from(packed)
+    bits = numbers[9]
+    host_at = _NUMBERS.size + numbers[10]
+    etag_at = host_at + numbers[11]
+    last_modified_at = etag_at + numbers[12]
+    return Unpacked(
+        numbers[0],
+        numbers[1],
+        numbers[2],
+        known(numbers[3]),
+        numbers[4],
+        numbers[5:9] if bits & _HAS_PLACE else None,
+        packed[_NUMBERS.size : host_at],
+        packed[host_at:etag_at],
+        packed[etag_at:last_modified_at] if bits & _HAS_ETAG else None,
+        packed[last_modified_at : last_modified_at + numbers[13]] if bits & _HAS_LAST_MODIFIED else None,
+    )
 
 
 def seconds_at(packed: bytes, number: int) -> float:

@@ -153,7 +153,31 @@ class StoredResponse(Struct, frozen=True, gc=False):
 
     def values(self) -> dict[str, Any]:
         """All values by name: what `of` made it of."""
-        return {name: getattr(self, name) for name in VALUES}
+        packed = packing.unpack(self.packed)
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "lines": self.lines,
+            "body": self.body,
+            "route": self.route,
+            "host": packed.host,
+            "target": packed.target,
+            "born": None if packed.place is None else Position._make(packed.place),
+            "received_at": packed.received_at,
+            "initial_age": packed.initial_age,
+            "lifetime": packed.lifetime,
+            "expires_at": self.expires_at,
+            "source": self.source,
+            "refresh_age": packed.refresh_age,
+            "rules": self.rules,
+            "stale_while_revalidate": packing.window(self.packed, 0),
+            "stale_if_error": packing.window(self.packed, 1),
+            "etag": packed.etag,
+            "last_modified": packed.last_modified,
+            "tags": self.tags,
+            "fetch_seconds": packed.fetch_seconds,
+            "part": self.part,
+        }
 
     def age(self, now: float) -> float:
         """Current age in seconds (RFC 9111 §4.2.3)."""

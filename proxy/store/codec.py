@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from math import isfinite
 from sys import intern
+from typing import Any
 from zlib import crc32
 
 from proxy.model import Entry, LifetimeSource, Part, Position, Rule, StoredResponse, VaryRecord
@@ -46,6 +47,15 @@ _HAS_BORN, _HAS_REFRESH, _HAS_WHILE_REVALIDATE, _HAS_IF_ERROR, _HAS_ETAG, _HAS_L
     1 << bit for bit in range(7)
 )
 _ALL_PRESENT = (1 << 7) - 1
+_OPTIONAL = (
+    ("born", _HAS_BORN),
+    ("refresh_age", _HAS_REFRESH),
+    ("stale_while_revalidate", _HAS_WHILE_REVALIDATE),
+    ("stale_if_error", _HAS_IF_ERROR),
+    ("etag", _HAS_ETAG),
+    ("last_modified", _HAS_LAST_MODIFIED),
+    ("part", _HAS_PART),
+)
 
 
 class Garbage(Enum):
@@ -108,42 +118,34 @@ def _fault(key: bytes, data: bytes) -> Garbage | None:
 
 
 def _response_pieces(stored: StoredResponse) -> list[bytes]:
-    route = stored.route.encode()
-    texts = [stored.reason, stored.lines, stored.body, route, stored.host, stored.target]
-    texts += [stored.etag or b"", stored.last_modified or b""]
+    value = stored.values()
+    texts = [stored.reason, stored.lines, stored.body, stored.route.encode()]
+    texts += [value["host"], value["target"], value["etag"] or b"", value["last_modified"] or b""]
+    tags = value["tags"]
     numbers = _NUMBERS.pack(
         stored.status,
         stored.source,
         stored.rules,
-        _present(stored),
-        stored.received_at,
-        stored.initial_age,
-        stored.lifetime,
-        stored.expires_at,
-        stored.fetch_seconds,
-        stored.refresh_age or 0.0,
-        stored.stale_while_revalidate or 0.0,
-        stored.stale_if_error or 0.0,
-        *(stored.born or _NO_POSITION),
-        *(stored.part or _NO_PART),
-        len(stored.tags),
+        _present(value),
+        value["received_at"],
+        value["initial_age"],
+        value["lifetime"],
+        value["expires_at"],
+        value["fetch_seconds"],
+        value["refresh_age"] or 0.0,
+        value["stale_while_revalidate"] or 0.0,
+        value["stale_if_error"] or 0.0,
+        *(value["born"] or _NO_POSITION),
+        *(value["part"] or _NO_PART),
+        len(tags),
         *map(len, texts),
     )
-    return [numbers, _lengths(stored.tags), *texts, *stored.tags]
+    return [numbers, _lengths(tags), *texts, *tags]
 
 
-def _present(stored: StoredResponse) -> int:
+def _present(value: dict[str, Any]) -> int:
     """One bit for each value that is not None: 0.0 and b"" are values too."""
-    optional = (
-        (stored.born, _HAS_BORN),
-        (stored.refresh_age, _HAS_REFRESH),
-        (stored.stale_while_revalidate, _HAS_WHILE_REVALIDATE),
-        (stored.stale_if_error, _HAS_IF_ERROR),
-        (stored.etag, _HAS_ETAG),
-        (stored.last_modified, _HAS_LAST_MODIFIED),
-        (stored.part, _HAS_PART),
-    )
-    return sum(bit for value, bit in optional if value is not None)
+    return sum(bit for name, bit in _OPTIONAL if value[name] is not None)
 
 
 def _read_response(data: bytes) -> StoredResponse:

@@ -104,6 +104,7 @@ class MemoryStore:
         self._responses = _Share("response", shard_count)
         self._negatives = _Share("negative", shard_count)
         # What a hit asks, without a call between.
+        self._mask = shard_count - 1
         self._shards = tuple(zip(self._responses.shards, self._negatives.shards, strict=True))
         self._unswept: Iterator[tuple[bytes, Held]] = iter(())
         self._next_swept = 0
@@ -123,7 +124,7 @@ class MemoryStore:
 
     def peek(self, key: bytes, now: float) -> Held | None:
         """The copy, counted as a use; None when absent, expired or idle."""
-        responses, negatives = self._shards[key[0] % len(self._shards)]
+        responses, negatives = self._shards[key[0] & self._mask]
         held = responses.get(key) or negatives.get(key)
         if held is None:
             return None

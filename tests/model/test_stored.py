@@ -4,8 +4,8 @@ import gc
 
 import pytest
 
-from proxy.model import Fields, Held, Position, VaryRecord
-from tests.support.responses import entry
+from proxy.model import VALUES, Fields, Held, Part, Position, VaryRecord
+from tests.support.responses import date, entry
 
 
 @pytest.mark.parametrize(("now", "age"), [(1000.0, 5.0), (1010.0, 15.0), (990.0, 5.0)])
@@ -49,3 +49,23 @@ def test_a_response_with_other_values_keeps_the_rest() -> None:
 
     assert changed.values() == stored.values() | {"body": b"new", "tags": (b"c",)}
     assert stored.but() == stored
+
+
+def test_all_values_at_once_are_those_one_by_one() -> None:
+    bare, full = (
+        entry(),
+        entry(
+            etag=b'"a"',
+            last_modified=date(),
+            tags=(b"a", b"b"),
+            stale_if_error=5.0,
+            refresh_age=7.0,
+            fetch_seconds=0.5,
+            born=Position(1, 2, 3, 4),
+            part=Part(0, 1, 9),
+        ),
+    )
+
+    assert tuple(bare.values()) == tuple(full.values()) == VALUES
+    for stored in (bare, full):
+        assert stored.values() == {name: getattr(stored, name) for name in VALUES}
