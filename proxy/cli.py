@@ -13,13 +13,15 @@ import sys
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from proxy import __version__
-from proxy.admin import client
 from proxy.config.units import duration_seconds
+
+if TYPE_CHECKING:
+    from proxy.admin import client
 
 EXIT_NO = 1
 EXIT_UNUSABLE = 2
@@ -233,6 +235,8 @@ def invalidate(**options: Any) -> None:
 @_at_ops_port
 def health(ops: str) -> None:
     """Ask whether it is ready; exits 1 if not."""
+    from proxy.admin import client
+
     _tell(client.health(ops))
 
 
@@ -243,6 +247,8 @@ def drain(ops: str) -> None:
 
     Undone after 5 minutes unless SIGTERM follows.
     """
+    from proxy.admin import client
+
     _tell(client.drain(ops))
 
 
@@ -266,6 +272,8 @@ def demo(origin: str | None) -> None:
 def _invalidate(
     *, soft: bool, dry_run: bool, wait_seconds: float, admin: str, **selectors: Sequence[str] | bool
 ) -> None:
+    from proxy.admin import client
+
     given = {field: values for field, values in selectors.items() if values}
     if not given:
         raise click.UsageError("Say what: --url, --prefix, --pattern, --tag, --route or --everything.")
@@ -277,6 +285,8 @@ def _invalidate(
 
 def _tell(reply: client.Reply | client.Unreachable) -> None:
     """Print what a port said; 200 is a yes."""
+    from proxy.admin import client
+
     if isinstance(reply, client.Unreachable):
         _end(str(reply), EXIT_NO)
     if reply.status != HTTPStatus.OK:

@@ -12,13 +12,10 @@ import structlog
 import uvloop
 
 from proxy.app.alone import Alone
-from proxy.app.member import Member
 from proxy.app.process import Process
-from proxy.app.supervisor import Supervisor
 from proxy.config.loading import Loaded
 from proxy.observe import logs
-from proxy.store.redis_client import StoreUnavailable
-from proxy.workers.orders import read_order
+from proxy.store.unavailable import StoreUnavailable
 
 EXIT_FAULTY = 2
 
@@ -32,12 +29,18 @@ def serve(loaded: Loaded, *, source: Path | None) -> int:
     for warning in loaded.warnings:
         _log.warning("configuration", warning=str(warning))
     if config.workers > 1:
+        # A process alone does not load what only several need.
+        from proxy.app.supervisor import Supervisor  # noqa: PLC0415
+
         return _run(Supervisor(loaded, source).run())
     return _run(Process(config, Alone(loaded, source)).run())
 
 
 def work() -> int:
     """Run one worker, as the supervisor says on standard input; the exit code."""
+    from proxy.app.member import Member  # noqa: PLC0415
+    from proxy.workers.orders import read_order  # noqa: PLC0415
+
     order = read_order(sys.stdin.buffer)
     if order is None:
         return EXIT_FAULTY

@@ -17,7 +17,7 @@ from time import monotonic
 from urllib.parse import quote
 
 from proxy.children import ending_with_us
-from proxy.store.redis_client import StoreUnavailable
+from proxy.store.unavailable import StoreUnavailable
 
 MAX_MEMORY_BYTES = 64 * 1024 * 1024
 """Beside L1's own bound: a private L2 only outlives L1's evictions, it needs no more than a pod can spare."""

@@ -18,6 +18,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import InvalidResponse
 from redis.maint_notifications import MaintNotificationsConfig
 
+from proxy.store.unavailable import StoreUnavailable
+
 MOST_CONNECTIONS = 8
 """A batch of look-ups takes 0.1 ms of a connection: eight carry far more than one process can decode,
 and a hundred replicas together stay below the 10,000 clients that a server takes by default."""
@@ -33,10 +35,6 @@ _SCHEMES = {
 }
 """Scheme -> what may stand behind `?`. redis-py would let the URL override our deadlines, and would
 complain of a misspelt option only when it connects."""
-
-
-class StoreUnavailable(Exception):
-    """L2 cannot be had as configured; the message is for the operator and holds no secret."""
 
 
 def connect(url: str, *, timeout: float, max_connections: int = MOST_CONNECTIONS) -> Redis:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
-from proxy.store.redis_client import StoreUnavailable
+from proxy.store.unavailable import StoreUnavailable
 
 Place = tuple[str, int]
 """Host, without brackets, and port."""

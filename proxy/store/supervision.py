@@ -15,7 +15,7 @@ import structlog
 
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import spawn
-from proxy.store.redis_client import StoreUnavailable
+from proxy.store.unavailable import StoreUnavailable
 
 CHECK_SECONDS = 0.1
 FIRST_RETRY_SECONDS = 0.1

@@ -6,11 +6,13 @@ look-up in it is a miss.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from proxy.model import Entry, Held
 from proxy.store.memory import MemoryStore
-from proxy.store.redis import RedisStore
+
+if TYPE_CHECKING:
+    from proxy.store.redis import RedisStore
 
 
 class TieredStore:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -80,7 +79,7 @@ def keep_page(self: LogCopy, page: Page, *, sent_at: float) -> Progress:
 
 def without_tags(self: OriginFlow, flight: Any, ending: Any, arrived_version: int) -> Validity:
     """Late requests join unless a key, a prefix, ... says no: tags are unknown when they come."""
-    return self._log.judge(replace(ending.stored, tags=()), began_at=flight.capture.began_at)
+    return self._log.judge(ending.stored.but(tags=()), began_at=flight.capture.began_at)
 
 
 def l2_unjudged(
@@ -111,7 +110,7 @@ def l2_before_any_read(self: LogCopy, entry: StoredResponse, *given: Any, **name
 
 def own_birth(self: TieredStore, key: bytes, entry: Any, now: float, *, idle: float | None) -> Held:
     if isinstance(entry, StoredResponse):
-        entry = replace(entry, born=self._shared._process.log.capture().born)
+        entry = entry.but(born=self._shared._process.log.capture().born)
     return _back_fill(self, key, entry, now, idle=idle)
 
 

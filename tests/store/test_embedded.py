@@ -20,7 +20,8 @@ from redis.asyncio import Redis
 
 from proxy.store import embedded
 from proxy.store.embedded import EmbeddedServer, find_server
-from proxy.store.redis_client import StoreUnavailable, connect
+from proxy.store.redis_client import connect
+from proxy.store.unavailable import StoreUnavailable
 from tests.support.entries import key_of, response
 from tests.support.l2 import opened
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.store.redis_client import StoreUnavailable, connect
+from proxy.store.redis_client import connect
 from proxy.store.redis_url import place_of, server_group
+from proxy.store.unavailable import StoreUnavailable
 
 
 @pytest.mark.parametrize("url", ["redis://h:1/2", "rediss://u:p@h", "unix:///run/redis.sock"])
