@@ -102,6 +102,9 @@ Asked = Streaming | Uncacheable | Unshared | Fetched | Released | Failed
 """What asking the origin leads to first."""
 Opening = Asked | Found
 
+_Waiters = dict[asyncio.Future[None], None]
+"""In the order of arrival, in which they are woken; a dict, as they may leave from the middle."""
+
 
 class Flight:
     """One fetch under way and those who wait for it."""
@@ -116,8 +119,8 @@ class Flight:
         self._opened: Opening | None = None
         self._ended: Ending | None = None
         # One future for each who waits, so that each can be cancelled alone.
-        self._leaders: set[asyncio.Future[None]] = set()
-        self._followers: set[asyncio.Future[None]] = set()
+        self._leaders: _Waiters = {}
+        self._followers: _Waiters = {}
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "opened" if self._opened else "asking"
@@ -175,16 +178,16 @@ class Flight:
                 pass
 
 
-async def _woken(waiters: set[asyncio.Future[None]]) -> None:
+async def _woken(waiters: _Waiters) -> None:
     waiter = asyncio.get_running_loop().create_future()
-    waiters.add(waiter)
+    waiters[waiter] = None
     try:
         await waiter
     finally:
-        waiters.discard(waiter)
+        waiters.pop(waiter, None)
 
 
-def _wake(waiters: set[asyncio.Future[None]]) -> None:
+def _wake(waiters: _Waiters) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)

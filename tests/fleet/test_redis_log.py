@@ -437,7 +437,7 @@ class TestTask:
             await one.log.first_read(5.0)
             calls = one.log._server.calls
             unknown, _ = one.fetch()
-            unknown = type(unknown)(**{**_values(unknown), "born": position(9, number=2, nonce=0xBEEF)})
+            unknown = unknown.but(born=position(9, number=2, nonce=0xBEEF))
             for _ in range(3):
                 one.judge(unknown)
                 await asyncio.sleep(0)
@@ -507,10 +507,6 @@ async def _polls(server, more):
     async with asyncio.timeout(5):
         while server.calls("evalsha") < wanted:  # noqa: ASYNC110 - the server cannot wake us
             await asyncio.sleep(0.002)
-
-
-def _values(entry):
-    return entry.values()
 
 
 async def test_the_clock_is_given(server):
