@@ -1,0 +1,143 @@
+"""What the plain lane asks of the flow: what `try_hit` would say, in one step and without a request."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.model import FieldLine, Hit, Outcome
+from tests.support.engine_fakes import Engine, FakeL2, reply
+from tests.support.routing import get
+
+SHARED = b"public, max-age=100"
+COOKIE = (b"Cookie", b"a=b")
+
+
+async def filled(*lines: FieldLine, control: bytes = SHARED, **policy: object) -> Engine:
+    engine = Engine(**policy)
+    engine.origin.will(reply(control, *lines))
+    await engine.ask()
+    return engine
+
+
+def plain(engine: Engine, *lines: FieldLine, method: str = "GET") -> Hit | None:
+    return engine.flow.plain_hit(engine.flow.plan(get(b"/", *lines, method=method)))
+
+
+async def test_it_is_what_try_hit_answers_with() -> None:
+    engine = await filled()
+    engine.step(30)
+
+    hit, answer = plain(engine), engine.flow.try_hit(get())
+
+    assert hit is not None
+    assert answer is not None
+    assert (hit.age, hit.ttl, hit.detail, hit.outcome, hit.route, hit.status) == (
+        answer.age,
+        answer.cache_status.ttl,
+        answer.cache_status.detail,
+        answer.outcome,
+        answer.route,
+        answer.status,
+    )
+    assert hit.stored.body == answer.body == b"body"
+
+
+async def test_an_absence_is_one_too() -> None:
+    engine = Engine(negative={404: "30s"})
+    engine.origin.will(reply(b"", status=404))
+    await engine.ask()
+
+    hit = plain(engine)
+
+    assert hit is not None
+    assert (hit.outcome, hit.detail) == (Outcome.NEGATIVE, "negative")
+
+
+@pytest.mark.parametrize("line", [COOKIE, (b"Authorization", b"x"), (b"Cache-Control", b"max-age=50")])
+async def test_what_asks_for_more_is_decided_with_care(line: FieldLine) -> None:
+    engine = await filled()
+
+    assert plain(engine, line) is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "control"),
+    [
+        ((b"Authorization", b"x"), b"max-age=100"),
+        ((b"Cache-Control", b"no-cache"), SHARED),
+        ((b"Cache-Control", b"max-age=10"), SHARED),
+    ],
+)
+async def test_what_it_may_not_answer_takes_the_whole_way(line: FieldLine, control: bytes) -> None:
+    engine = await filled(control=control)
+    engine.step(20)
+
+    assert plain(engine, line) is None
+
+
+async def test_a_bypass_an_expired_and_a_missing_answer_are_none() -> None:
+    engine = await filled()
+
+    assert plain(engine, method="POST") is None
+    assert engine.flow.plain_hit(engine.flow.plan(get(b"/other"))) is None
+    engine.step(101)
+    assert plain(engine) is None
+
+
+async def test_an_invalidated_answer_is_none() -> None:
+    engine = await filled()
+    engine.log.purge()
+
+    assert plain(engine) is None
+
+
+async def test_variants_are_chosen_by_the_whole_request() -> None:
+    engine = await filled((b"Vary", b"X"))
+
+    assert plain(engine) is None
+    assert engine.flow.try_hit(get()) is not None
+
+
+async def test_after_l1_ttl_l2_is_asked_first() -> None:
+    engine = await filled(l2=FakeL2(), l1_ttl="10s")
+    assert plain(engine) is not None
+
+    engine.step(11)
+
+    assert plain(engine) is None
+
+
+async def test_conditions_choose_between_the_answer_and_a_304() -> None:
+    engine = await filled((b"ETag", b'"1"'))
+    hit = plain(engine)
+    assert hit is not None
+
+    assert engine.flow.is_not_modified(get(b"/", (b"If-None-Match", b'"1"')), hit)
+    assert not engine.flow.is_not_modified(get(b"/", (b"If-None-Match", b'"2"')), hit)
+    assert hit._replace(is_not_modified=True).status == 304
+
+
+async def test_the_fields_that_may_tell_are_those_of_all_routes() -> None:
+    engine = Engine(key={"headers": ["X-Key"]}, bypass_when={"headers": ["X-Preview"]})
+
+    told = engine.flow.telling_fields
+
+    assert {b"x-key", b"x-preview", b"cookie", b"authorization", b"x-forwarded-host"} <= told
+    assert b"accept" not in told
+
+
+async def test_an_unsafe_request_waits_until_the_others_were_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, order = Engine(), []
+
+    async def tell() -> None:
+        await asyncio.sleep(0)
+        order.append("told")
+
+    monkeypatch.setattr(engine.log, "purge_soon", lambda _selectors: tell())
+
+    await engine.serve(get(b"/a", method="POST"))
+    order.append("answered")
+
+    assert order == ["told", "answered"]
