@@ -5,10 +5,10 @@ A body of `plain` is the lane's own answer at once; `/x|` was answered by the fl
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from proxy.config.schema import Config
 from proxy.model import Hit
@@ -318,14 +318,16 @@ async def test_a_head_just_at_the_limit_is_answered() -> None:
         assert (await ask(client, "X: " + "x" * size)).body == b"plain"
 
 
-async def test_an_aiohttp_that_is_not_known_switches_it_off(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_aiohttp_that_is_not_known_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain_lane, "_TOUCHED", ("_waiter", "_renamed"))
-    with caplog.at_level(logging.WARNING):
+    with capture_logs() as lines:
         async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
             assert served.listener._lane is None
             assert (await ask(client)).body == b"/a|"
+
+    (line,) = lines
+    assert (line["event"], line["log_level"]) == ("plain lane off: unknown aiohttp", "warning")
+    assert line["missing"] == ["_renamed"]
 
 
 def test_this_aiohttp_has_what_is_touched() -> None:
