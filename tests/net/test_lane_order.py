@@ -425,7 +425,7 @@ def crash(*_: object) -> None:
     raise Defect
 
 
-@pytest.mark.parametrize("method", ["plain_hit", "answer_hit"])
+@pytest.mark.parametrize("method", ["plain_hit", "is_not_modified"])
 async def test_t19_a_defect_of_the_lane_costs_nothing(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     flow = flow_with()
     monkeypatch.setattr(flow, method, crash)
