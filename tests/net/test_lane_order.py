@@ -88,9 +88,9 @@ async def test_t2_a_head_cut_anywhere_is_the_same_head(first: bytes) -> None:
 
 async def test_t3_two_hits_in_one_segment_are_two_answers() -> None:
     async with serving(flow_with()) as served, connected(served.where) as client:
-        await send_each(client, HIT + HIT, HIT)
+        await send_each(client, HIT, HIT + HIT, HIT)
 
-        assert await bodies(client, 3) == [b"whole", b"whole", b"plain"]
+        assert await bodies(client, 4) == [b"plain", b"whole", b"whole", b"plain"]
         assert await client.has_silence()
 
 
@@ -169,6 +169,13 @@ async def test_t7_an_empty_line_before_a_hit_is_ignored_once() -> None:
         assert await bodies(client, 3) == [b"whole", b"whole", b"plain"]
         await send_each(client, b"\r\n", b"\r\n", HIT)
         assert (await client.answer()).status == 400
+
+
+async def test_t7_an_empty_line_counts_for_the_request_behind_it_alone() -> None:
+    async with serving(flow_with()) as served, connected(served.where) as client:
+        await send_each(client, MISS + b"\r\n", HIT, b"\r\n" + HIT)
+
+        assert await bodies(client, 3) == [b"/miss|", b"whole", b"whole"]
 
 
 async def test_t7_half_an_empty_line_is_no_request_yet() -> None:
