@@ -93,7 +93,8 @@ class RequestFlow:
 
         For a GET or HEAD without Range, If-Match and If-Unmodified-Since.
         """
-        if plan.refusal is not None:
+        # Of two rolls, this one and that of `serve`, both would have to say that it is time for a refresh.
+        if plan.refusal is not None or plan.policy.early_refresh:
             return None
         now = self._clock()
         held = self._peek(plan.digest, now)

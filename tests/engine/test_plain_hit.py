@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from proxy.model import FieldLine, Hit, Outcome
-from tests.support.engine_fakes import Engine, FakeL2, reply
+from proxy.model import FieldLine, Hit, OriginResponse, Outcome
+from tests.support.engine_fakes import Engine, FakeL2, Reply, reply
 from tests.support.routing import get
 
 SHARED = b"public, max-age=100"
@@ -107,6 +107,30 @@ async def test_after_l1_ttl_l2_is_asked_first() -> None:
     engine.step(11)
 
     assert plain(engine) is None
+
+
+class SlowReply(Reply):
+    """Took ten seconds."""
+
+    def respond(self, now: float) -> OriginResponse:
+        response = super().respond(now)
+        response.requested_at = now - 10
+        return response
+
+
+async def test_an_early_refresh_is_rolled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(early_refresh=True)
+    engine.origin.will(SlowReply())
+    await engine.ask()
+    engine.step(80)
+    rolls = iter([0.999, 0.0])
+    monkeypatch.setattr(engine.flow, "_dice", lambda: next(rolls))
+    plan = engine.flow.plan(get())
+
+    assert engine.flow.plain_hit(plan) is None
+    assert (await engine.flow.serve(get(), plan)).outcome is Outcome.HIT
+    await engine.settle()
+    assert len(engine.origin.requests) == 2
 
 
 async def test_conditions_choose_between_the_answer_and_a_304() -> None:
