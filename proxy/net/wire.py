@@ -85,8 +85,7 @@ def response_head(
 def hit_head(hit: Hit, body: bytes, *, with_x_cache_status: bool) -> bytes:
     """What `response_head` writes for a hit that is sent whole, or to HEAD, on a connection that stays open.
 
-    `body` follows at once. One format instead of an Answer, a framing and nine pieces: 0.9 us
-    instead of 4.5 in one process of each, in turn.
+    `body` follows at once. One format instead of an Answer, a framing and nine pieces.
     """
     stored = hit.stored
     status, reason, lines = stored.status, stored.reason, stored.lines

@@ -76,7 +76,7 @@ def has_failed_precondition(request: Request, *, etag: bytes | None, last_modifi
     return _is_unmodified_since(request.fields, b"if-unmodified-since", last_modified) is False
 
 
-# Clients that validate ask for the same few again and again: 0.1 us instead of 8.
+# Clients that validate ask for the same few again and again; to read and write the lines costs microseconds.
 @lru_cache(maxsize=1024)
 def not_modified_lines(lines: bytes) -> bytes:
     """The field lines of a 304 for a response with these (encoded) lines.
