@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from proxy.admin.protocols import Facts
 from proxy.config.schema import Config
@@ -19,8 +20,10 @@ class ProcessInspection:
         *,
         entries: Callable[[], Iterable[tuple[bytes, Held]]],
         config: Callable[[], Config],
+        fleet: Callable[[], Awaitable[Facts | None]],
     ) -> None:
         self.entries = entries
+        self._fleet = fleet
         self._metrics = metrics
         self._config = config
 
@@ -28,6 +31,10 @@ class ProcessInspection:
         """Every counter and gauge of the metrics table, labels as keys."""
         sums: dict[str, object] = {row.name: self._counted(row) for row in COUNTERS}
         return sums | {row.name: _facts(row, self._gauge(row.name)) for row in GAUGES}
+
+    async def fleet(self) -> Facts | None:
+        """The replicas that share the invalidation log; None: it is shared with nobody."""
+        return await self._fleet()
 
     def routes(self) -> Sequence[Facts]:
         """The routes in force, in order of matching."""
@@ -46,6 +53,21 @@ class ProcessInspection:
     def _gauge(self, name: str) -> Mapping[tuple[str, ...], float]:
         read = self._metrics.gauges.get(name)
         return read() if read is not None else {}
+
+
+async def no_fleet() -> None:
+    """The fleet of a process that shares its log with nobody."""
+
+
+def fleet_of(parts: Sequence[Mapping[str, Any] | None]) -> Facts | None:
+    """What several workers say of their fleet, as one: each is a replica, any of them knows the others."""
+    told = [part for part in parts if part is not None]
+    if not told:
+        return None
+    # Rather one that Redis has answered.
+    best = max(told, key=lambda part: part["replicas"] is not None)
+    here = [own for part in told for own in part["here"]]
+    return {**best, "here": here, "known": max(part["known"] for part in told)}
 
 
 def _facts(row: Row, values: Mapping[tuple[str, ...], float]) -> object:

@@ -115,7 +115,7 @@ class InspectionPages:
 
     async def stats(self, _request: web.Request) -> web.Response:
         """GET /stats."""
-        return _json(self._inspection.stats())
+        return _json({**self._inspection.stats(), "fleet": await self._inspection.fleet()})
 
     async def routes(self, _request: web.Request) -> web.Response:
         """GET /routes."""

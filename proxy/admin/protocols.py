@@ -31,6 +31,8 @@ class PurgeReport:
     acknowledged: int
     missing: tuple[str, ...] = ()
     """Replicas that have not said in time that they applied it."""
+    complete: bool = False
+    """No replica, also no future one, serves what was invalidated. Never so without a wait in a fleet."""
 
 
 class Invalidation(Protocol):
@@ -56,6 +58,9 @@ class Inspection(Protocol):
 
     def stats(self) -> Facts:
         """Sizes and sums of this process."""
+
+    async def fleet(self) -> Facts | None:
+        """The replicas that share the invalidation log, within a deadline; None: it is shared with nobody."""
 
     def routes(self) -> Sequence[Facts]:
         """The routes in force, in order of matching."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from proxy.admin.inspection import ProcessInspection
+from proxy.admin.inspection import ProcessInspection, no_fleet
 from proxy.admin.invalidation import LogInvalidation
 from proxy.admin.lifecycle import ProcessLifecycle
 from proxy.admin.operations import Operations
@@ -158,11 +158,15 @@ class Process:
 
     def operations(self, configuration: Configuration) -> Operations:
         """What an admin port of this process works on."""
-        return Operations(
-            LogInvalidation(self.log, entries=self.memory.entries, keyed=self._keyed),
-            ProcessInspection(self.metrics, entries=self.memory.entries, config=lambda: self._config),
-            configuration,
+        overview = self._tier.overview if self._tier is not None else None
+        inspection = ProcessInspection(
+            self.metrics,
+            entries=self.memory.entries,
+            config=lambda: self._config,
+            fleet=overview.facts if overview is not None else no_fleet,
         )
+        invalidation = LogInvalidation(self.log, entries=self.memory.entries, keyed=self._keyed)
+        return Operations(invalidation, inspection, configuration)
 
     def _keyed(self) -> Keyed:
         """How a URL to purge becomes keys: through the code of the routes in force."""

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from proxy.config.tiers import L2
 from proxy.fleet.leases import Leases
 from proxy.fleet.log_server import RedisLogServer
+from proxy.fleet.overview import Overview
 from proxy.fleet.redis_log import RedisLog
 from proxy.observe.metrics import Metrics
 from proxy.policy.selected import Keyed
@@ -40,6 +41,7 @@ class SharedTier:
         self.store: RedisStore | None = None
         self.leases: Leases | None = None
         self.log: RedisLog | None = None
+        self.overview: Overview | None = None
 
     async def build(self, *, replica: str, keyed: Keyed) -> tuple[RedisStore, RedisLog]:
         """Store and log. Raises StoreUnavailable; what was made by then can be ended."""
@@ -57,7 +59,14 @@ class SharedTier:
             )
             self._metrics.gauges.update(self.leases.gauges())
         self._log_clients = PerServer(topology, lambda url: connect(url, timeout=LOG_TIMEOUT_SECONDS))
-        self.log = log = self._make_log(self._log_clients, replica, keyed)
+        server = RedisLogServer(
+            self._log_clients,
+            namespace=self._config.namespace,
+            name=replica,
+            nonce=lambda: secrets.randbits(64),
+        )
+        self.log = log = self._make_log(server, keyed)
+        self.overview = Overview(replica, server, log)
         return store, log
 
     def _make_store(self, topology: Topology) -> RedisStore:
@@ -68,10 +77,7 @@ class SharedTier:
         self._metrics.gauges.update(store.gauges())
         return store
 
-    def _make_log(self, clients: PerServer[Redis], replica: str, keyed: Keyed) -> RedisLog:
-        server = RedisLogServer(
-            clients, namespace=self._config.namespace, name=replica, nonce=lambda: secrets.randbits(64)
-        )
+    def _make_log(self, server: RedisLogServer, keyed: Keyed) -> RedisLog:
         return RedisLog(
             server,
             keyed=keyed,

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import orjson
 import structlog
 
 from proxy.admin.control import supervisor_application
 from proxy.admin.fan_out import Asked, Told, fan_out_application
-from proxy.admin.inspection import ProcessInspection
+from proxy.admin.inspection import ProcessInspection, fleet_of
 from proxy.admin.lifecycle import ProcessLifecycle
 from proxy.admin.operations import InspectionPages
 from proxy.admin.ops import ops_application
@@ -47,6 +48,8 @@ READY_SECONDS = 10.0
 APPLY_SECONDS = 2.0
 """For a worker to apply what another has purged; it takes milliseconds."""
 CONFIG_SECONDS = 5.0
+FLEET_SECONDS = 1.0
+"""For a worker to ask Redis where all replicas stand, which has a deadline of its own."""
 END_SECONDS = 4.0
 """For a worker to end, beyond what `drain` allows it."""
 OCTETS = "application/octet-stream"
@@ -293,6 +296,11 @@ class Whole:
         """Sizes and sums of all workers."""
         return self._inspection().stats()
 
+    async def fleet(self) -> Facts | None:
+        """Each worker is a replica of it. Who does not answer in time is shown as Redis knows it."""
+        told = await self._crew.ask_all(Call("GET", "/stats"), seconds=FLEET_SECONDS, must_reach=False)
+        return fleet_of([orjson.loads(reply.body)["fleet"] for _, reply in told if reply.status == 200])
+
     def routes(self) -> Sequence[Facts]:
         """The routes in force."""
         return self._inspection().routes()
@@ -302,4 +310,6 @@ class Whole:
         return self._inspection().pool()
 
     def _inspection(self) -> ProcessInspection:
-        return ProcessInspection(self._crew.totals(), entries=self.entries, config=self._config)
+        return ProcessInspection(
+            self._crew.totals(), entries=self.entries, config=self._config, fleet=self.fleet
+        )

@@ -88,6 +88,35 @@ class Roll(NamedTuple):
     """The newest record in the log: of the epoch in which all this was seen."""
 
 
+class Survey(NamedTuple):
+    """Who is registered and what they may lack, for people to look at."""
+
+    replicas: dict[str, str]
+    """Name -> registration."""
+    newest: tuple[Id, ...]
+    """Ids of the newest records, the newest first: all that a registered replica lacks, up to `most`."""
+    most: int
+    """More are not told."""
+    tail: Position | None
+    """The newest record; None: the log is empty, or ends with what is no record of ours."""
+    server_ms: int
+    """The server's clock, which also dates registrations."""
+
+
+class Condition(NamedTuple):
+    """How one replica's copy of the log is, for people to look at. Durations are seconds."""
+
+    is_synced: bool
+    state_seconds: float
+    """For how long it has been so."""
+    lag_seconds: float | None
+    """Since the sending of the last poll that completed the copy; None: none has."""
+    position: Position | None
+    """The newest record that was read in order."""
+    unpublished: int
+    """Purges that are applied here and wait for the server."""
+
+
 class LogFailure(NamedTuple):
     """The server could not be asked, or refused; as a value."""
 
@@ -127,9 +156,11 @@ class Registration(NamedTuple):
     """Up to here it has applied the log; None: not read yet."""
     beat: int
     """Differs from poll to poll: a registration that stays the same is a dead replica's."""
+    polled_ms: int | None = None
+    """When it came, by the server's clock, which adds it. For people: nothing is decided by it (R19)."""
 
     def encode(self) -> str:
-        """`number nonce ms seq beat`."""
+        """`number nonce ms seq beat`; the server adds when."""
         number, ms, seq, nonce = self.position or (0, 0, 0, 0)
         return f"{number} {nonce:x} {ms} {seq} {self.beat}"
 
@@ -137,8 +168,9 @@ class Registration(NamedTuple):
     def decode(cls, text: str) -> Registration:
         """The inverse of `encode`; whatever else stands there has applied nothing."""
         try:
-            number, nonce, ms, seq, beat = text.split(" ")
+            number, nonce, ms, seq, beat, *added = text.split(" ")
             position = Position(int(number), int(ms), int(seq), int(nonce, 16))
-            return cls(position if position.number else None, int(beat))
+            (polled_ms,) = map(int, added) if added else (None,)
+            return cls(position if position.number else None, int(beat), polled_ms)
         except ValueError:
             return cls(None, 0)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf
 
-from proxy.fleet.log import Draft, Id, Page, Registration, WhenUnsynced
+from proxy.fleet.log import Condition, Draft, Id, Page, Registration, WhenUnsynced
 from proxy.fleet.outbox import Outbox
 from proxy.fleet.reach import Reach, reach_of
 from proxy.fleet.reader import Progress, Reader, Rebuild
@@ -46,7 +46,7 @@ class LogCopy:
         self._watches = Watches()
         self.outbox = Outbox(keyed, new_uid)
         self.reader = Reader(self.index, Recent())
-        self.trust = Trust(max_unsynced=max_unsynced, when_unsynced=when_unsynced)
+        self.trust = Trust(max_unsynced=max_unsynced, when_unsynced=when_unsynced, now=clock())
         self._max_unsynced = max_unsynced
         self._metrics = metrics
         self._hurry = hurry
@@ -126,9 +126,12 @@ class LogCopy:
     def accept(self, page: Page, *, sent_at: float) -> Progress:
         """Apply one page; `sent_at` is when it was asked for (R15)."""
         now = self._clock()
+        was_followed = self.reader.cause is None
         progress = self.reader.feed(page, now=now)
-        if self.reader.is_reading_all:
-            self.trust.suspend()
+        if self.reader.cause is not None:
+            self.trust.suspend(now)
+            if was_followed:
+                self._metrics.log_gaps.add(self.reader.cause.value)
         for record in progress.applied:
             if not self.outbox.holds(record.uid):
                 self._count(record.selectors, soft=record.soft)
@@ -150,15 +153,29 @@ class LogCopy:
 
     def reach_of(self, position: Position, replicas: Mapping[str, str], tail: Position) -> Reach:
         """Which registered replicas have applied the record at `position`, in a log that ends at `tail`."""
+        return reach_of(position, replicas, self.places_of(tail))
+
+    def places_of(self, tail: Position) -> Callable[[Position], bool]:
+        """Which positions are places of a log that ends at `tail`."""
         # Of a log that we have not read we know one epoch, its newest. What we read before may be lost, and
         # its places may look newer than any of this log (R19).
-        is_in_log = self.index.knows if tail.nonce == self._nonce else partial(_is_same_epoch, tail)
-        return reach_of(position, replicas, is_in_log)
+        return self.index.knows if tail.nonce == self._nonce else partial(_is_same_epoch, tail)
 
     def knows_all_replicas(self, tail: Position) -> bool:
         """No live replica is missing among the registrations: a flush empties them, polls fill them (R19)."""
         has_read_epoch = tail.nonce == self._nonce
         return has_read_epoch and self._clock() - self._epoch_known_at >= self._max_unsynced
+
+    def condition(self) -> Condition:
+        """How this copy is now, for people."""
+        now = self._clock()
+        return Condition(
+            now < self.trust.until,
+            self.trust.seconds_in_state(now),
+            self.trust.lag_seconds(now),
+            self.reader.cursor,
+            len(self.outbox),
+        )
 
     def _born(self) -> Position | None:
         """The newest record known to exist: it need not be applied, only be older than the fetch (R3)."""

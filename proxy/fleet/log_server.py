@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from proxy.fleet import scripts
-from proxy.fleet.log import Draft, Id, LogFailure, Page, Roll
+from proxy.fleet.log import Draft, Id, LogFailure, Page, Roll, Survey
 from proxy.model import Position
 from proxy.policy.invalidation import Record
 from proxy.policy.selector_encoding import decode_selectors, encode_selectors
@@ -23,6 +23,8 @@ from proxy.policy.selector_encoding import decode_selectors, encode_selectors
 DEADLINE_SECONDS = 0.25
 PAGE_RECORDS = 500
 PAGE_BYTES = 256 * 1024
+SURVEY_RECORDS = 1_000
+"""So far a replica's lag is counted: reading as many takes the server 1.2 ms."""
 
 _LARGEST_NUMBER = 2**53
 _LARGEST_NONCE = 2**64
@@ -62,6 +64,7 @@ class _Script:
 
 _APPEND = _Script(scripts.APPEND)
 _POLL = _Script(scripts.POLL)
+_SURVEY = _Script(scripts.SURVEY)
 _FORGET = _Script(scripts.FORGET)
 
 
@@ -122,6 +125,11 @@ class RedisLogServer:
             arguments += [draft.uid, place, encode_selectors(draft.selectors, soft=draft.soft)]
         return await self._run(_APPEND, arguments, _roll_of)
 
+    async def survey(self) -> Survey | LogFailure:
+        """Who is registered, and what they lack. Changes nothing; for whoever looks, not for each poll."""
+        answer = await self._timed(lambda client: _SURVEY.run(client, self._keys, (SURVEY_RECORDS,)))
+        return _read(answer, _survey_of)
+
     async def forget(self, name: str, registration: str) -> LogFailure | None:
         """Remove a replica's registration, if it is still this one."""
         answer = await self._timed(lambda client: _FORGET.run(client, self._keys, (name, registration)))
@@ -137,12 +145,7 @@ class RedisLogServer:
     ) -> T | LogFailure:
         nonce = f"{self._nonce():x}"
         answer = await self._timed(lambda client: script.run(client, self._keys, (nonce, *arguments)))
-        if isinstance(answer, LogFailure):
-            return answer
-        try:
-            return read(answer)
-        except (TypeError, ValueError) as error:
-            return LogFailure(f"a reply that no script of ours gives: {error}")
+        return _read(answer, read)
 
     async def _timed(self, call: Callable[[Redis], Any]) -> Any:
         client = self._servers.of(self._keys[0].encode())
@@ -156,6 +159,15 @@ class RedisLogServer:
             return LogFailure(str(error) or type(error).__name__)
 
 
+def _read(answer: Any, read: Callable[[Any], T]) -> T | LogFailure:
+    if isinstance(answer, LogFailure):
+        return answer
+    try:
+        return read(answer)
+    except (TypeError, ValueError) as error:
+        return LogFailure(f"a reply that no script of ours gives: {error}")
+
+
 def _page_of(reply: Any) -> Page:
     entries, tail, server_ms, known = reply
     last = _id_of(entries[-1][0]) if entries else None
@@ -165,9 +177,19 @@ def _page_of(reply: Any) -> Page:
 def _roll_of(reply: Any) -> Roll:
     places, replicas, known, tail = reply
     positions = tuple(_position(*place) for place in places)
-    texts = [text.decode("utf-8", "replace") for text in replicas]
-    registrations = dict(zip(texts[::2], texts[1::2], strict=True))
-    return Roll(positions, registrations, int(known), _position(*tail))
+    return Roll(positions, _registrations(replicas), int(known), _position(*tail))
+
+
+def _survey_of(reply: Any) -> Survey:
+    ids, tail, replicas, server_ms = reply
+    newest = tuple(_id_of(id_) for id_ in ids)
+    place = _position(*tail) if tail else None
+    return Survey(_registrations(replicas), newest, SURVEY_RECORDS, place, int(server_ms))
+
+
+def _registrations(flat: Sequence[bytes]) -> dict[str, str]:
+    texts = [text.decode("utf-8", "replace") for text in flat]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def record_of(id_: bytes, flat: Sequence[bytes]) -> Record | None:

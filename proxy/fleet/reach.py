@@ -1,14 +1,16 @@
-"""Who has applied what: acknowledgements of one invalidation, and registrations of the dead (R16, R19).
+"""Who has applied what: acknowledgements of one invalidation, registrations of the dead (R16, R19).
 
-Decides from what replicas registered; asks nobody. Never by the server's clock, which may jump.
+Decides from what replicas registered; asks nobody. Never by the server's clock, which may jump: that only
+tells people how long a replica has been silent.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from proxy.fleet.log import Registration
+from proxy.fleet.log import Registration, Survey
 from proxy.model import Position
 
 
@@ -33,6 +35,35 @@ def reach_of(target: Position, replicas: Mapping[str, str], is_in_log: Callable[
 def _has_reached(text: str, target: Position, is_in_log: Callable[[Position], bool]) -> bool:
     position = Registration.decode(text).position
     return position is not None and is_in_log(position) and position >= target
+
+
+class Standing(NamedTuple):
+    """Where one replica stands, as it said with its last poll."""
+
+    name: str
+    position: Position | None
+    """The newest record that it has applied; None: it has not read the log yet."""
+    behind_records: int | None
+    """How many newer ones the log has, `Survey.most` at most; None: its position is of another log."""
+    silent_seconds: float | None
+    """Since that poll, by the server's clock."""
+
+
+def standings_of(survey: Survey, is_in_log: Callable[[Position], bool]) -> list[Standing]:
+    """All that are registered, the longest silent first."""
+    standings = [_standing(name, text, survey, is_in_log) for name, text in survey.replicas.items()]
+    return sorted(standings, key=lambda one: (-(one.silent_seconds or 0.0), one.name))
+
+
+def _standing(name: str, text: str, survey: Survey, is_in_log: Callable[[Position], bool]) -> Standing:
+    said = Registration.decode(text)
+    behind, silent_seconds = None, None
+    if said.position is not None and is_in_log(said.position):
+        place = (said.position.ms, said.position.seq)
+        behind = bisect_left(survey.newest, True, key=lambda id_: id_ <= place)
+    if said.polled_ms is not None:
+        silent_seconds = max(0, survey.server_ms - said.polled_ms) / 1000
+    return Standing(name, said.position, behind, silent_seconds)
 
 
 class Census:

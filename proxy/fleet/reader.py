@@ -70,6 +70,11 @@ class Reader:
         """The log could not be followed: the index is of no use until this read is complete."""
         return self._full_read is not None
 
+    @property
+    def cause(self) -> Rebuild | None:
+        """Why all of the log is being read; None: it is followed."""
+        return self._full_read.cause if self._full_read is not None else None
+
     def feed(self, page: Page, *, now: float) -> Progress:
         """Apply a page that was asked for with `after`; `now` is monotonic."""
         if self._full_read is not None:

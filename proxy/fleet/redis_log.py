@@ -77,6 +77,8 @@ class RedisLog:
         self.judge = self._copy.judge
         self.capture = self._copy.capture
         self.read_again = self._copy.read_again
+        self.condition = self._copy.condition
+        self.places_of = self._copy.places_of
 
         self._census = Census(2 * max_unsynced)
         self._census_at = clock() + max_unsynced
@@ -91,6 +93,8 @@ class RedisLog:
         self._was_read = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         metrics.gauges["log_trusted"] = lambda: {(): float(self._copy.is_synced)}
+        metrics.gauges["log_lag_seconds"] = self._lag
+        metrics.gauges["replicas_known"] = lambda: {(): float(self._known)}
         metrics.gauges["log_records"] = lambda: {
             (mode,): float(count) for mode, count in self._copy.index.sizes.items()
         }
@@ -102,6 +106,11 @@ class RedisLog:
     def is_synced(self) -> bool:
         """The log was read in time (R15)."""
         return self._copy.is_synced
+
+    @property
+    def known(self) -> int:
+        """How many replicas were registered when the server answered last; 1 before."""
+        return self._known
 
     def start(self) -> None:
         """Begin to read; the log is of use at once, and in step after `first_read`."""
@@ -174,6 +183,10 @@ class RedisLog:
         if has_more:
             return 0.0
         return max(POLL_SECONDS, self._known / POLLS_PER_SECOND) * (0.5 + 0.5 * self._dice())
+
+    def _lag(self) -> dict[tuple[str, ...], float]:
+        seconds = self.condition().lag_seconds
+        return {} if seconds is None else {(): seconds}
 
     async def _run(self) -> None:
         while not self._is_closing:

@@ -1,4 +1,4 @@
-"""The server's part of the log, in Lua: one script to append, one to poll (R1). Nothing here is Python.
+"""The server's part of the log, in Lua: one script to append, one to poll (R1), one to look. No Python here.
 
 KEYS: the stream, the hash of registrations; both in one slot of a cluster. A record's fields: `n` and `e`
 number and nonce of its epoch, `p` id of its predecessor, `m` the server's `master_replid`, `u` uid, `t` text.
@@ -6,7 +6,7 @@ number and nonce of its epoch, `p` id of its predecessor, `m` the server's `mast
 
 from __future__ import annotations
 
-_EPOCH = """
+_TAIL = """
 local log, replicas = KEYS[1], KEYS[2]
 
 local function fields_of(entry)
@@ -18,7 +18,12 @@ end
 local tail, newest = '0-0', {}
 local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
 if last then tail, newest = last[1], fields_of(last) end
+"""
+"""First lines of all scripts."""
 
+_EPOCH = (
+    _TAIL
+    + """
 local master = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
 if not master then return redis.error_reply('INFO replication names no master_replid') end
 local number, nonce = tonumber(newest.n) or 0, newest.e
@@ -37,7 +42,8 @@ if newest.m ~= master or not nonce then
   add('', '')
 end
 """
-"""First lines of both scripts. ARGV[1]: a nonce in case that an epoch begins."""
+)
+"""First lines of those that write. ARGV[1]: a nonce in case that an epoch begins."""
 
 APPEND = (
     _EPOCH
@@ -94,8 +100,11 @@ POLL = (
 local name, registration, from = ARGV[2], ARGV[3], ARGV[4]
 local most_records, most_bytes = ARGV[5], tonumber(ARGV[6])
 
+local now = redis.call('TIME')
+local now_ms = string.format('%.0f', tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000))
+
 -- A full server refuses to write, yet can be read: a replica that is known goes on, its position stays old.
-local saved = redis.pcall('HSET', replicas, name, registration)
+local saved = redis.pcall('HSET', replicas, name, registration .. ' ' .. now_ms)
 if type(saved) == 'table' and saved.err then
   local is_full = string.find(saved.err, 'OOM', 1, true)
   if not is_full or redis.call('HEXISTS', replicas, name) == 0 then return saved end
@@ -108,12 +117,41 @@ for _, entry in ipairs(redis.call('XRANGE', log, from, '+', 'COUNT', most_record
   page[#page + 1] = entry
 end
 
-local now = redis.call('TIME')
-local now_ms = string.format('%.0f', tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000))
 return {page, {tail, string.format('%.0f', number), nonce}, now_ms, redis.call('HLEN', replicas)}
 """
 )
 """ARGV: nonce, our name, our registration, first id, most records, most bytes."""
+
+SURVEY = (
+    _TAIL
+    + """
+local most = ARGV[1]
+
+-- Who has not read yet lacks all of it, and needs no count.
+local roll = redis.call('HGETALL', replicas)
+local oldest_ms, oldest_seq
+for i = 2, #roll, 2 do
+  local ms, seq = string.match(roll[i], '^%d+ %x+ (%d+) (%d+) ')
+  local is_older = ms and ms ~= '0' and (not oldest_ms or tonumber(ms) < tonumber(oldest_ms)
+    or tonumber(ms) == tonumber(oldest_ms) and tonumber(seq) < tonumber(oldest_seq))
+  if is_older then oldest_ms, oldest_seq = ms, seq end
+end
+
+-- From the newest record back to the oldest position: where all are up to date this costs nothing.
+local ids = {}
+if oldest_ms then
+  local behind = redis.call('XREVRANGE', log, '+', '(' .. oldest_ms .. '-' .. oldest_seq, 'COUNT', most)
+  for i, entry in ipairs(behind) do ids[i] = entry[1] end
+end
+
+local place = {}
+if newest.n and newest.e then place = {tail, newest.n, newest.e} end
+local now = redis.call('TIME')
+local now_ms = string.format('%.0f', tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000))
+return {ids, place, roll, now_ms}
+"""
+)
+"""ARGV: most ids. Writes nothing: a server that is full, or short of replicas, can still be looked at."""
 
 FORGET = "if redis.call('HGET', KEYS[2], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[2], ARGV[1]) end"
 """ARGV: a name, the registration that it must still have."""

@@ -13,7 +13,7 @@ from proxy.fleet.log import WhenUnsynced
 class Trust:
     """One replica's trust in the log; all instants are monotonic seconds."""
 
-    def __init__(self, *, max_unsynced: float, when_unsynced: WhenUnsynced) -> None:
+    def __init__(self, *, max_unsynced: float, when_unsynced: WhenUnsynced, now: float) -> None:
         self.until = -inf
         """The log is in step before this instant; a hit compares nothing else."""
         self.grace_until = -inf
@@ -21,6 +21,17 @@ class Trust:
         self._max_unsynced = max_unsynced
         self._when_unsynced = when_unsynced
         self._continuous_until = -inf
+        self._changed_at = now
+
+    def seconds_in_state(self, now: float) -> float:
+        """For how long it has been believed, or not, without a break."""
+        has_run_out = -inf < self.until <= now
+        return now - (self.until if has_run_out else self._changed_at)
+
+    def lag_seconds(self, now: float) -> float | None:
+        """The log was complete here, as it stood so long ago; None: it never was."""
+        sent_at = self._continuous_until - self._max_unsynced
+        return now - sent_at if sent_at > -inf else None
 
     def completed(self, *, sent_at: float, now: float, epoch_age: float) -> bool:
         """A read that was sent at `sent_at` has completed the log. True when a grace has begun.
@@ -31,11 +42,15 @@ class Trust:
         was_in_grace = now < self.grace_until
         if not was_continuous or was_in_grace:
             self.grace_until = now + 2 * self._max_unsynced - max(0.0, epoch_age)
+        if now >= self.until:
+            self._changed_at = now
         self.until = self._continuous_until = sent_at + self._max_unsynced
         return now < self.grace_until and not was_in_grace
 
-    def suspend(self) -> None:
+    def suspend(self, now: float) -> None:
         """The log could not be followed: nothing is believed until it was read again."""
+        if self.until > -inf:
+            self._changed_at = min(now, self.until)
         self.until = -inf
 
     def tolerates(self, *, began_at: float | None, is_in_l1: bool, now: float) -> bool:

@@ -128,6 +128,7 @@ COUNTERS = (
     Row("l2_garbage", "L2 values that could not be used, by cause", ("cause",)),
     Row("invalidations", "Invalidation selectors applied", ("selector", "mode")),
     Row("log_errors", "Failed reads or appends of the invalidation log", ("operation",)),
+    Row("log_gaps", "Times that the invalidation log could not be followed, by cause", ("cause",)),
     Row("log_rebuilds", "Full reads of the invalidation log, by cause", ("cause",)),
     Row("unsynced", "Entries refused because the invalidation log was not read in time"),
     Row("config_reloads", "Configuration reloads, by result", ("result",)),
@@ -158,7 +159,9 @@ GAUGES = (
     Row("tunnels_open", "Tunnels and event streams open"),
     Row("draining", "1 while draining", across="max"),
     Row("log_trusted", "1 while the invalidation log was read in time", across="min"),
+    Row("log_lag_seconds", "Time since the invalidation log was read to its end", across="max"),
     Row("log_records", "Records in the invalidation index", ("mode",), across="max"),
+    Row("replicas_known", "Replicas that shared the invalidation log when it was read last", across="max"),
     Row("config_last_reload_success", "1 if the last reload was applied", across="min"),
     Row("config_loaded_at_seconds", "When the policy in force was loaded, epoch seconds", across="max"),
     Row("config_info", "The policy in force", ("hash",), across="max"),
@@ -196,6 +199,7 @@ class Metrics:
     l2_garbage: Counter
     invalidations: Counter
     log_errors: Counter
+    log_gaps: Counter
     log_rebuilds: Counter
     unsynced: Counter
     config_reloads: Counter

@@ -1,13 +1,15 @@
 """Statistics are the metrics table as JSON; routes are those in force."""
 
-from proxy.admin.inspection import ProcessInspection
+import pytest
+
+from proxy.admin.inspection import ProcessInspection, fleet_of, no_fleet
 from proxy.observe.metrics import COUNTERS, GAUGES, Metrics
 from tests.support.configs import config, route
 
 
 def inspection(metrics: Metrics) -> ProcessInspection:
     shown = config(routes=[route(name="product")])
-    return ProcessInspection(metrics, entries=list, config=lambda: shown)
+    return ProcessInspection(metrics, entries=list, config=lambda: shown, fleet=no_fleet)
 
 
 def test_every_counter_and_gauge_is_shown() -> None:
@@ -37,3 +39,38 @@ def test_the_pool_is_a_part_of_the_gauges() -> None:
 
 def test_routes_are_those_in_force() -> None:
     assert [shown["name"] for shown in inspection(Metrics()).routes()] == ["product"]
+
+
+async def test_a_log_that_is_shared_with_nobody_has_no_fleet() -> None:
+    assert await inspection(Metrics()).fleet() is None
+
+
+def told(name: str, known: int, replicas: list[str] | None, detail: str | None = None) -> dict[str, object]:
+    return {"here": [{"name": name}], "known": known, "replicas": replicas, "detail": detail}
+
+
+def test_workers_are_replicas_of_one_fleet() -> None:
+    parts = [told("w0", 2, None, "TimeoutError"), None, told("w1", 3, ["w0", "w1", "far"])]
+
+    assert fleet_of(parts) == {
+        "here": [{"name": "w0"}, {"name": "w1"}],
+        "known": 3,
+        "replicas": ["w0", "w1", "far"],
+        "detail": None,
+    }
+
+
+def test_where_redis_answers_no_worker_the_reason_is_shown() -> None:
+    parts = [told("w0", 2, None, "TimeoutError"), told("w1", 3, None, "refused")]
+
+    assert fleet_of(parts) == {
+        "here": [{"name": "w0"}, {"name": "w1"}],
+        "known": 3,
+        "replicas": None,
+        "detail": "TimeoutError",
+    }
+
+
+@pytest.mark.parametrize("parts", [[], [None, None]])
+def test_workers_without_a_shared_log_have_no_fleet(parts: list[None]) -> None:
+    assert fleet_of(parts) is None

@@ -303,7 +303,7 @@ async def test_entries_check_their_parameters(query, status):
 @pytest.mark.parametrize(
     ("path", "content"),
     [
-        ("/stats", {"l1": {"entries": 2}}),
+        ("/stats", {"l1": {"entries": 2}, "fleet": {"known": 3}}),
         ("/routes", {"routes": [{"name": "product"}]}),
         ("/pool", {"idle": 4}),
         ("/entries", {"entries": []}),

@@ -171,6 +171,7 @@ def test_what_the_log_lost_is_queued_under_its_uid(process):
     queued = process.copy.outbox.take(now=process.clock.now)
 
     assert [draft.uid for draft in queued] == [lost.uid]
+    assert process.metrics.log_gaps.values == {("gap",): 1}
     assert process.metrics.log_rebuilds.values == {("start",): 1, ("gap",): 1}
 
 
@@ -226,6 +227,32 @@ def test_while_the_log_is_read_again_only_young_fetches_of_our_own_are_served(pr
     assert process.copy.judge_held(own) is ALIVE
     assert process.copy.judge_held(l2) is UNSYNCED
     assert not process.copy.is_synced
+
+
+def test_a_gap_is_counted_when_it_is_noticed_and_once(process):
+    for _ in range(3):
+        process.stream.append(B)
+    process.stream.trim(2)
+    counted = []
+    while not process.poll(most=1).is_complete:
+        counted.append((process.metrics.log_gaps.values, process.metrics.log_rebuilds.get("gap")))
+
+    assert counted == [({("gap",): 1}, 0)] * 2
+    assert process.metrics.log_rebuilds.get("gap") == 1
+
+
+def test_the_condition_is_that_of_now(process):
+    process.stream.append(A)
+    process.read()
+    process.copy.stage([B], soft=False)
+    process.clock.advance(4.0)
+    trusted = process.copy.condition()
+    process.clock.advance(MAX_UNSYNCED)
+    unsynced = process.copy.condition()
+
+    assert trusted == (True, 4.0, 4.0, process.stream.tail, 1)
+    assert unsynced == (False, 4.0, 34.0, process.stream.tail, 1)
+    assert Process(process.stream).copy.condition() == (False, 0.0, None, None, 0)
 
 
 UNSYNCED_ANSWERS = [

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from proxy.fleet.log import Draft, LogFailure, Page
-from proxy.fleet.log_server import RedisLogServer, Retention, record_of
+from proxy.fleet.log import Draft, LogFailure, Page, Registration
+from proxy.fleet.log_server import SURVEY_RECORDS, RedisLogServer, Retention, record_of
 from proxy.model import Position
 from proxy.policy.invalidation import EVERYTHING, Record
 from proxy.store.redis_client import connect
@@ -89,7 +89,8 @@ async def test_a_roll_call_gives_registrations(server, connected):
     await two.poll(None, "r2")
     roll = await one.append((), after=None, roll_call=True)
 
-    assert roll[:3] == ((), {"one": "r1", "zwei é": "r2"}, 2)
+    assert roll[:3] == ((), dict(roll.replicas), 2)
+    assert {name: text.split(" ")[0] for name, text in roll.replicas.items()} == {"one": "r1", "zwei é": "r2"}
     assert roll.tail == (await one.poll(None, "r3")).tail
 
 
@@ -97,10 +98,31 @@ async def test_registrations_end_by_leaving_and_by_being_forgotten(server, conne
     one, two = connected(server.url), connected(server.url, name="two")
     await one.poll(None, "r1")
     await two.poll(None, "r2")
-    answers = [await one.forget("two", "other"), await one.forget("two", "r2"), await one.leave()]
+    stored = server.ask("HGET", REPLICAS, "two").decode()
+    answers = [await one.forget("two", "other"), await one.forget("two", stored), await one.leave()]
 
     assert answers == [None, None, None]
     assert server.ask("HLEN", REPLICAS) == 0
+
+
+async def test_a_survey_tells_who_is_registered_and_what_they_lack(server, connected):
+    log = connected(server.url)
+    roll = await log.append([A, B], after=None)
+    (genesis, *_) = (await log.poll(None, "r")).records
+    await log.poll(None, Registration(genesis.position, 1).encode())
+    survey = await log.survey()
+    said = Registration.decode(survey.replicas["one"])
+
+    assert survey.newest == (ms_seq(roll.positions[1]), ms_seq(roll.positions[0]))
+    assert (survey.tail, survey.most) == (roll.positions[1], SURVEY_RECORDS)
+    assert (said.position, said.beat) == (genesis.position, 1)
+    assert 0 <= survey.server_ms - said.polled_ms < 5_000
+
+
+async def test_a_survey_of_an_empty_server_finds_nobody(server, connected):
+    survey = await connected(server.url).survey()
+
+    assert (survey.replicas, survey.newest, survey.tail) == ({}, (), None)
 
 
 async def test_the_log_is_kept_as_long_as_it_was_said(server, connected):
@@ -136,6 +158,7 @@ async def test_a_user_with_the_documented_rights_can_do_all_of_it(server, connec
     answers = [
         await log.append([A], after=(0, 0), roll_call=True),
         await log.poll(None, "r"),
+        await log.survey(),
         await log.forget("x", "y"),
         await log.leave(),
     ]
@@ -166,6 +189,7 @@ async def test_a_server_that_is_not_there_is_a_failure(connected):
     failures = [
         await log.poll(None, "r"),
         await log.append([A], after=None),
+        await log.survey(),
         await log.forget("x", "y"),
         await log.leave(),
     ]
@@ -178,7 +202,9 @@ async def test_a_silent_link_ends_at_the_deadline(server, connected):
         link.stall()
         failure = await connected(link.url, deadline_seconds=0.05, timeout=30.0).poll(None, "r")
 
-    assert failure == LogFailure("TimeoutError")
+        looked = await connected(link.url, deadline_seconds=0.05, timeout=30.0).survey()
+
+    assert failure == looked == LogFailure("TimeoutError")
 
 
 async def test_a_reply_of_another_form_is_a_failure(server, connected, monkeypatch):

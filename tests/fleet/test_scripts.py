@@ -23,6 +23,15 @@ def poll(server, *, name="one", registration="r", first="-", nonce="b1", most=50
     )
 
 
+def survey(server, *, most=1000):
+    return server.ask("EVAL", scripts.SURVEY, 2, STREAM, REPLICAS, most)
+
+
+def said(registrations):
+    """Without the instant that the server has added."""
+    return {name: text.rpartition(b" ")[0] for name, text in registrations.items()}
+
+
 def records(server):
     return server.ask("XRANGE", STREAM, "-", "+")
 
@@ -104,7 +113,7 @@ def test_a_roll_call_is_of_the_same_run(server):
     poll(server, name="two", registration="r2")
     _, replicas, known, _ = append(server, ("u1", "", "t"), roll_call=1)
 
-    assert dict(zip(replicas[::2], replicas[1::2], strict=True)) == {b"one": b"r1", b"two": b"r2"}
+    assert said(dict(zip(replicas[::2], replicas[1::2], strict=True))) == {b"one": b"r1", b"two": b"r2"}
     assert known == 2
 
 
@@ -208,7 +217,7 @@ def test_a_full_server_can_still_be_read_by_who_is_registered():
         page, *_ = poll(full, registration="new")
 
         assert len(page) == 2
-        assert full.ask("HGETALL", REPLICAS) == {b"one": b"old"}
+        assert said(full.ask("HGETALL", REPLICAS)) == {b"one": b"old"}
         with pytest.raises(redis.OutOfMemoryError):
             poll(full, name="newcomer")
         with pytest.raises(redis.OutOfMemoryError):
@@ -217,12 +226,78 @@ def test_a_full_server_can_still_be_read_by_who_is_registered():
 
 def test_a_registration_is_forgotten_only_as_it_was_seen(server):
     poll(server, registration="now")
-    kept = server.ask("EVAL", scripts.FORGET, 2, STREAM, REPLICAS, "one", "before")
+    stored = server.ask("HGET", REPLICAS, "one")
+    kept = server.ask("EVAL", scripts.FORGET, 2, STREAM, REPLICAS, "one", "now")
     left = server.ask("HLEN", REPLICAS)
-    server.ask("EVAL", scripts.FORGET, 2, STREAM, REPLICAS, "one", "now")
+    server.ask("EVAL", scripts.FORGET, 2, STREAM, REPLICAS, "one", stored)
 
     assert (kept, left) == (None, 1)
     assert server.ask("HLEN", REPLICAS) == 0
+
+
+def test_a_registration_is_dated_by_the_server(server):
+    before = server.ask("TIME")
+    *_, now_ms, _ = poll(server, registration="1 a1 5 0 9")
+    after = server.ask("TIME")
+    text, _, dated = server.ask("HGET", REPLICAS, "one").rpartition(b" ")
+
+    assert (text, dated) == (b"1 a1 5 0 9", now_ms)
+    assert before[0] * 1000 <= int(dated) <= (after[0] + 1) * 1000
+
+
+def registered(id_):
+    ms, _, seq = id_.decode().partition("-")
+    return f"1 a1 {ms} {seq} 1"
+
+
+def test_a_survey_gives_what_the_last_replica_lacks_and_changes_nothing(server):
+    append(server, *((f"u{number}", "", "t") for number in range(5)))
+    ids = [id_ for id_, _ in records(server)]
+    for name, registration in (
+        ("new", "0 0 0 0 1"),
+        ("two", registered(ids[2])),
+        ("three", registered(ids[3])),
+    ):
+        poll(server, name=name, registration=registration)
+    before = server.ask("DUMP", REPLICAS)
+    newest, tail, replicas, now_ms = survey(server)
+
+    assert newest == [ids[5], ids[4], ids[3]]
+    assert tail == [ids[5], b"1", b"a1"]
+    assert sorted(replicas[::2]) == [b"new", b"three", b"two"]
+    assert abs(int(now_ms) - server.ask("TIME")[0] * 1000) < 5_000
+    assert server.ask("DUMP", REPLICAS) == before
+    assert len(records(server)) == 6
+    assert survey(server, most=2)[0] == [ids[5], ids[4]]
+
+
+def test_the_oldest_position_is_found_by_number_not_by_text(server):
+    for id_ in ("9-1", "10-2", "10-10"):
+        server.ask("XADD", STREAM, id_, "n", "1", "e", "a1", "p", "0-0", "m", "m", "u", "u", "t", "t")
+    for name, ms, seq in (("a", 10, 10), ("b", 10, 2), ("c", 9, 1)):
+        server.ask("HSET", REPLICAS, name, f"1 a1 {ms} {seq} 1")
+
+    assert survey(server)[0] == [b"10-10", b"10-2"]
+    server.ask("HDEL", REPLICAS, "c")
+    assert survey(server)[0] == [b"10-10"]
+    server.ask("HDEL", REPLICAS, "b")
+    assert survey(server)[0] == []
+
+
+@pytest.mark.parametrize("fields", [(), ("x", "y")])
+def test_a_survey_of_a_log_without_records_of_ours_has_no_tail(server, fields):
+    if fields:
+        server.ask("XADD", STREAM, "*", *fields)
+
+    assert survey(server)[:3] == [[], [], []]
+
+
+def test_a_server_that_refuses_writes_can_be_surveyed(own_server):
+    poll(own_server, registration="1 a1 5 0 9")
+    own_server.ask("CONFIG", "SET", "maxmemory", "1")
+    own_server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+
+    assert survey(own_server)[2][0] == b"one"
 
 
 def test_a_replica_of_the_server_refuses_both_scripts(server):

@@ -6,7 +6,7 @@ MAX = 30.0
 
 
 def trust(when_unsynced="short"):
-    return Trust(max_unsynced=MAX, when_unsynced=when_unsynced)
+    return Trust(max_unsynced=MAX, when_unsynced=when_unsynced, now=90.0)
 
 
 def test_nothing_is_trusted_before_the_first_read():
@@ -23,7 +23,7 @@ def test_trust_counts_from_when_the_read_was_sent_not_from_its_reply():
 def test_a_suspended_trust_returns_with_the_next_complete_read():
     made = trust()
     made.completed(sent_at=100.0, now=100.0, epoch_age=1_000.0)
-    made.suspend()
+    made.suspend(105.0)
     suspended_until = made.until
     made.completed(sent_at=110.0, now=110.0, epoch_age=1_000.0)
 
@@ -55,7 +55,7 @@ def test_only_a_trust_that_was_not_continuous_needs_a_grace(gap, has_grace):
 def test_a_gap_in_the_log_does_not_end_the_continuity():
     made = trust()
     made.completed(sent_at=100.0, now=100.0, epoch_age=1_000.0)
-    made.suspend()
+    made.suspend(100.5)
 
     assert not made.completed(sent_at=101.0, now=101.0, epoch_age=0.0)
 
@@ -75,6 +75,42 @@ def test_a_grace_ends_by_itself():
     made.completed(sent_at=111.0, now=111.0, epoch_age=0.0)
 
     assert made.grace_until == 110.0
+
+
+def test_the_state_is_timed_from_where_it_began():
+    made = trust()
+    at_start = made.seconds_in_state(95.0)
+    for sent_at in (100.0, 110.0):
+        made.completed(sent_at=sent_at, now=sent_at + 1, epoch_age=1_000.0)
+    while_read = made.seconds_in_state(120.0)
+    cut_off = made.seconds_in_state(145.0)  # trust ran out at 140
+    made.completed(sent_at=150.0, now=151.0, epoch_age=1_000.0)
+    read_again = made.seconds_in_state(152.0)
+
+    assert (at_start, while_read, cut_off, read_again) == (5.0, 19.0, 5.0, 1.0)
+
+
+def test_a_gap_ends_the_state_when_it_is_noticed_not_with_each_page():
+    made = trust()
+    made.completed(sent_at=100.0, now=100.0, epoch_age=1_000.0)
+    made.suspend(110.0)
+    made.suspend(112.0)
+    by_a_gap = made.seconds_in_state(115.0)
+    made.completed(sent_at=116.0, now=116.0, epoch_age=1_000.0)
+    made.suspend(160.0)  # trust had run out at 146
+
+    assert by_a_gap == 5.0
+    assert made.seconds_in_state(161.0) == 15.0
+
+
+def test_the_lag_runs_from_the_last_complete_read_whatever_was_suspended():
+    made = trust()
+    before = made.lag_seconds(95.0)
+    made.completed(sent_at=100.0, now=101.0, epoch_age=1_000.0)
+    made.suspend(102.0)
+
+    assert before is None
+    assert made.lag_seconds(103.5) == 3.5
 
 
 OWN_YOUNG, OWN_OLD, FOREIGN = 70.0, 69.9, None

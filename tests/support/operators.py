@@ -70,6 +70,9 @@ class FakeInspection:
     def stats(self) -> Mapping[str, object]:
         return {"l1": {"entries": 2}}
 
+    async def fleet(self) -> Mapping[str, object]:
+        return {"known": 3}
+
     def routes(self) -> Sequence[Mapping[str, object]]:
         return [{"name": "product"}]
 
