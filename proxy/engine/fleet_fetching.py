@@ -120,6 +120,8 @@ class FleetFetcher:
             left_seconds = lookup.policy.coalesce.wait - waited_seconds
             if left_seconds <= 0:
                 return Turn.TIMEOUT
+            if turn is Turn.HELD:  # the first pause
+                self._metrics.lease_waits.add(lookup.match.route.name)
             await self._pause(min(left_seconds, _pause_seconds(waited_seconds)))
             turn = Turn.TAKEOVER
         return Turn.UNAVAILABLE

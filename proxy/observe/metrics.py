@@ -112,6 +112,7 @@ COUNTERS = (
     Row("not_stored", "Origin responses not stored, by reason", ("route", "reason")),
     Row("coalesced", "Requests that shared another request's fetch", ("route",)),
     Row("leases", "Fetches that might have waited for another replica's, by result", ("route", "result")),
+    Row("lease_waits", "Fetches that waited for another replica's", ("route",)),
     Row("negative_hits", "Answers from remembered failures and absences", ("route",)),
     Row("refreshes", "Background refreshes, by result", ("route", "result")),
     Row("origin_requests", "Requests to the origin, by status class or failure", ("route", "result")),
@@ -183,6 +184,7 @@ class Metrics:
     not_stored: Counter
     coalesced: Counter
     leases: Counter
+    lease_waits: Counter
     negative_hits: Counter
     refreshes: Counter
     origin_requests: Counter

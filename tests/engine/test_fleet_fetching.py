@@ -34,6 +34,10 @@ class Fleet:
         """How the fetches of a replica got their turn."""
         return {result: count for (_, result), count in self.replicas[index].metrics.leases.values.items()}
 
+    def waits(self, index: int) -> int:
+        """How many fetches of a replica have waited for another's."""
+        return sum(self.replicas[index].metrics.lease_waits.values.values())
+
     async def filled(self) -> StoredResponse:
         """The first replica fetches the root; what is then in L2."""
         await self.replicas[0].ask()
@@ -75,6 +79,7 @@ async def test_who_finds_another_fetching_waits_and_shares_its_answer() -> None:
         assert (answer.body, answer.outcome, answer.cache_status) == (b"body", Outcome.COLLAPSED, status)
     assert fleet.asked == [1, 0]
     assert (fleet.turns(0), fleet.turns(1)) == ({"held": 1}, {"shared": 1})
+    assert (fleet.waits(0), fleet.waits(1)) == (0, 1)
     assert (await second.ask()).outcome is Outcome.HIT
     assert (fleet.leases.holders, fleet.leases.lone) == (set(), {})
 
@@ -102,6 +107,7 @@ async def test_another_takes_over_when_the_lease_ends_without_an_answer() -> Non
         engine.pause.end()
 
     assert (answer.result().outcome, fleet.asked, fleet.turns(0)) == (Outcome.MISS, [1], {"takeover": 1})
+    assert fleet.waits(0) == 1
 
 
 @pytest.mark.parametrize(
@@ -125,6 +131,7 @@ async def test_nobody_waits_longer_than_the_route_says(wait: str, pauses: list[f
     assert engine.monotonic() == pytest.approx(engine.lookup(get()).policy.coalesce.wait)
     assert max(taken, default=0.0) <= 0.1
     assert (fleet.asked, fleet.turns(0)) == ([1], {"timeout": 1})
+    assert fleet.waits(0) == min(len(pauses), 1)
     assert fleet.leases.holders == {fleet.key}
 
 
