@@ -203,7 +203,8 @@ _at_ops_port = click.option(
 _INVALIDATING_EPILOG = """\b
 What starts with / is meant on every host, http(s)://host/... on one. Options can be repeated.
 The token comes from SIDECACHE_ADMIN_TOKEN or SIDECACHE_ADMIN_TOKEN_FILE.
-Exits 1 when it is not published, or a replica has not said in time that it applied it.
+Exits 1 when it is not published, or a replica has not said in time that it applied it; names those, and
+says what to do.
 
 \b
 Examples:
@@ -279,8 +280,8 @@ def _invalidate(
         raise click.UsageError("Say what: --url, --prefix, --pattern, --tag, --route or --everything.")
     port = client.AdminPort(admin, _admin_token())
     reach = client.reach(port.invalidate(given, soft=soft, dry_run=dry_run, wait_seconds=wait_seconds))
-    click.echo(reach.text, err=not reach.is_complete)
-    sys.exit(0 if reach.is_complete else EXIT_NO)
+    click.echo(reach.text, err=not reach.is_done)
+    sys.exit(0 if reach.is_done else EXIT_NO)
 
 
 def _tell(reply: client.Reply | client.Unreachable) -> None:

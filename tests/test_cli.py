@@ -270,8 +270,8 @@ def test_every_selector_reaches_the_admin_port(command, soft):
 @pytest.mark.parametrize(
     ("report", "words"),
     [
-        (PurgeReport("7-1", published=True, known=2, acknowledged=1, missing=("b",)), "silent: b"),
-        (PurgeReport("u", published=False, known=1, acknowledged=1), "this replica only"),
+        (PurgeReport("7-1", published=True, known=2, acknowledged=1, missing=("b",)), "missing: b"),
+        (PurgeReport("u", published=False, known=1, acknowledged=1), "by no other"),
     ],
 )
 def test_a_purge_that_did_not_reach_everybody_exits_1(report, words):
@@ -283,6 +283,7 @@ def test_a_purge_that_did_not_reach_everybody_exits_1(report, words):
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert words in result.stderr
+    assert "What to do: " in result.stderr
 
 
 def test_a_dry_run_counts():

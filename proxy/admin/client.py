@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 DEADLINE_SECONDS = 10.0
@@ -71,30 +72,58 @@ class Reach:
     """How far an invalidation came, for people."""
 
     text: str
-    is_complete: bool
-    """Published, and applied by every replica; a dry run that was answered is complete too."""
+    is_done: bool
+    """Published, and all replicas say that they applied it; a dry run that was answered is done too."""
 
 
 def reach(reply: Reply | Unreachable) -> Reach:
-    """What the answer to an invalidation means."""
+    """What the answer to an invalidation means, and what to do where it is not done."""
     if isinstance(reply, Unreachable):
-        return Reach(str(reply), is_complete=False)
+        return Reach(f"{reply}\n{_UNHEARD}", is_done=False)
     content = reply.content
     if "matched" in content:
-        return Reach(f"would match {content['matched']} entries of this replica's L1", is_complete=True)
+        return Reach(f"would match {content['matched']} entries of this replica's L1", is_done=True)
     replicas = content.get("replicas")
     if reply.status not in _APPLIED or not isinstance(replicas, dict):
-        return Reach(reply.detail, is_complete=False)
+        return Reach(reply.detail, is_done=False)
     if not content.get("published"):
-        return Reach(
-            "applied by this replica only: Redis does not answer; it is kept and published later",
-            is_complete=False,
-        )
+        return Reach(_UNPUBLISHED, is_done=False)
+    return _counted(replicas, is_certain=content.get("complete") is True)
+
+
+def _counted(replicas: Mapping[str, Any], *, is_certain: bool) -> Reach:
     known, acknowledged = replicas.get("known"), replicas.get("acknowledged")
-    counted = f"applied by {acknowledged} of {known} replicas"
     missing = replicas.get("missing") or ()
-    silent = f"; silent: {', '.join(map(str, missing))}" if missing else ""
-    return Reach(counted + silent, is_complete=not missing)
+    counted = f"applied by {acknowledged} of {known} replicas"
+    if missing:
+        return Reach(f"{counted}; missing: {', '.join(map(str, missing))}\n{_MISSING}", is_done=False)
+    if acknowledged != known:
+        return Reach(f"{counted}; Redis does not say by which\n{_UNCOUNTED}", is_done=False)
+    return Reach(counted if is_certain else f"{counted}\n{_UNCERTAIN}", is_done=True)
+
+
+_UNHEARD = """\
+Nothing says that it was applied.
+What to do: ask another replica, with --admin URL; any one will do."""
+_UNPUBLISHED = """\
+applied by the replica that was asked and by no other: Redis did not take the record
+It is kept there, and published as soon as Redis answers.
+What to do: send it to another replica too, with --admin URL; if only this one is cut off, that one
+publishes it. Do not restart this one, which would forget the record, before its GET /stats says
+"unpublished": 0 under fleet.here."""
+_MISSING = """\
+The record is in the log: they apply it as soon as they read on. One that is cut off from Redis serves
+nothing fetched longer ago than l2.max_unsynced (with `when_unsynced: serve` it serves on).
+What to do: repeat the command with a longer --wait. If some are missing still, look at GET /stats,
+fleet.replicas. "behind_records" falls: it catches up, wait. "silent_seconds" grows: it hangs, is cut
+off or has died. Restart it if it still serves; a dead one leaves the list by itself, after four times
+l2.max_unsynced at most."""
+_UNCOUNTED = """\
+The record is in the log, and every replica that reads it applies it.
+What to do: repeat the command once Redis answers, to know who has."""
+_UNCERTAIN = """\
+Not certain yet: the replica that was asked, or the log, is younger than l2.max_unsynced, so that one
+which is cut off may not be counted. To be certain, repeat the command later."""
 
 
 def health(ops_url: str) -> Reply | Unreachable:

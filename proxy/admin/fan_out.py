@@ -147,7 +147,8 @@ def _added(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Each worker is a log of its own, with itself as the only replica."""
     replicas = [content["replicas"] for content in contents]
     counts = {name: sum(each[name] for each in replicas) for name in ("known", "acknowledged")}
-    return {**contents[0], "replicas": {**counts, "missing": []}}
+    complete = all(content["complete"] for content in contents)
+    return {**contents[0], "complete": complete, "replicas": {**counts, "missing": []}}
 
 
 def _as_one_replica_each(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -159,6 +160,7 @@ def _as_one_replica_each(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "id": max(contents, key=lambda content: bool(content["published"]))["id"],
         "published": any(content["published"] for content in contents),
+        "complete": all(content["complete"] for content in contents),
         "replicas": {"known": max(known, acknowledged), "acknowledged": acknowledged, "missing": missing},
     }
 

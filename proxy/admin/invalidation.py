@@ -28,6 +28,8 @@ class Reach(Protocol):
     def acknowledged(self) -> int: ...
     @property
     def missing(self) -> tuple[str, ...]: ...
+    @property
+    def complete(self) -> bool: ...
 
 
 class PurgeLog(Protocol):
@@ -56,7 +58,14 @@ class LogInvalidation:
     ) -> PurgeReport:
         """Apply here, publish, and wait at most `wait_seconds` (None: not at all) for the others."""
         reach = await self._log.append(selectors, soft=soft, wait=wait_seconds)
-        return PurgeReport(reach.id, reach.published, reach.known, reach.acknowledged, tuple(reach.missing))
+        return PurgeReport(
+            reach.id,
+            reach.published,
+            reach.known,
+            reach.acknowledged,
+            tuple(reach.missing),
+            reach.complete,
+        )
 
     async def count(self, selectors: Sequence[Selector]) -> int:
         """How many entries of this replica's L1 the selectors match; changes nothing."""

@@ -148,6 +148,7 @@ def _reached(report: PurgeReport) -> web.Response:
     content = {
         "id": report.id,
         "published": report.published,
+        "complete": report.complete,
         "replicas": {
             "known": report.known,
             "acknowledged": report.acknowledged,

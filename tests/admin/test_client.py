@@ -62,39 +62,73 @@ def report(**changes: object) -> dict[str, object]:
     values = {"id": "7-1", "published": True, "known": 4, "acknowledged": 4, "missing": (), **changes}
     made = PurgeReport(**values)  # type: ignore[arg-type]
     replicas = {"known": made.known, "acknowledged": made.acknowledged, "missing": list(made.missing)}
-    return {"id": made.id, "published": made.published, "replicas": replicas}
+    return {
+        "id": made.id,
+        "published": made.published,
+        "complete": made.complete,
+        "replicas": replicas,
+    }
 
 
 @pytest.mark.parametrize(
     ("reply", "reach"),
     [
-        (Reply(200, report()), Reach("applied by 4 of 4 replicas", is_complete=True)),
-        (
-            Reply(200, report(acknowledged=2, missing=("a", "b"))),
-            Reach("applied by 2 of 4 replicas; silent: a, b", is_complete=False),
-        ),
-        (
-            Reply(202, report(published=False, known=1, acknowledged=1)),
-            Reach(
-                "applied by this replica only: Redis does not answer; it is kept and published later",
-                is_complete=False,
-            ),
-        ),
+        (Reply(200, report(complete=True)), Reach("applied by 4 of 4 replicas", is_done=True)),
         (
             Reply(200, {"dry_run": True, "matched": 0}),
-            Reach("would match 0 entries of this replica's L1", is_complete=True),
+            Reach("would match 0 entries of this replica's L1", is_done=True),
         ),
-        (Reply(403, {"detail": "not you"}), Reach("not you", is_complete=False)),
-        (Reply(200, {"detail": "<html>"}), Reach("<html>", is_complete=False)),
-        (Reply(500, {}), Reach("500", is_complete=False)),
-        (
-            Unreachable("http://x/purge?w=1", "refused"),
-            Reach("http://x/purge does not answer: refused", is_complete=False),
-        ),
+        (Reply(403, {"detail": "not you"}), Reach("not you", is_done=False)),
+        (Reply(200, {"detail": "<html>"}), Reach("<html>", is_done=False)),
+        (Reply(500, {}), Reach("500", is_done=False)),
     ],
 )
 def test_what_an_answer_means(reply, reach):
     assert client.reach(reply) == reach
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_done", "first_line", "advice"),
+    [
+        (
+            Reply(200, report(acknowledged=2, missing=("a", "b"))),
+            False,
+            "applied by 2 of 4 replicas; missing: a, b",
+            "What to do: repeat the command with a longer --wait.",
+        ),
+        (
+            Reply(202, report(published=False, known=1, acknowledged=1)),
+            False,
+            "applied by the replica that was asked and by no other: Redis did not take the record",
+            "What to do: send it to another replica too, with --admin URL;",
+        ),
+        (
+            Reply(200, report(acknowledged=1)),
+            False,
+            "applied by 1 of 4 replicas; Redis does not say by which",
+            "What to do: repeat the command once Redis answers,",
+        ),
+        (
+            Reply(200, report()),
+            True,
+            "applied by 4 of 4 replicas",
+            "To be certain, repeat the command later.",
+        ),
+        (
+            Unreachable("http://x/purge?w=1", "refused"),
+            False,
+            "http://x/purge does not answer: refused",
+            "What to do: ask another replica,",
+        ),
+    ],
+)
+def test_where_it_is_not_done_or_not_certain_it_says_what_to_do(reply, is_done, first_line, advice):
+    reach = client.reach(reply)
+    first, *further = reach.text.splitlines()
+
+    assert (reach.is_done, first) == (is_done, first_line)
+    assert advice in " ".join(further)
+    assert max(map(len, further)) <= 105
 
 
 @pytest.mark.parametrize(

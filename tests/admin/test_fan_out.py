@@ -14,9 +14,9 @@ from tests.support.operators import FakeConfiguration, FakeInspection, opened
 JSON = "application/json"
 
 
-def reached(number: int = 1, *, published: bool = True, known: int = 1, acknowledged: int = 1, missing=()):
-    replicas = {"known": known, "acknowledged": acknowledged, "missing": list(missing)}
-    content = {"id": f"7-{number}", "published": published, "replicas": replicas}
+def reached(number: int = 1, *, published: bool = True, complete: bool = False, **changes):
+    replicas = {"known": 1, "acknowledged": 1, "missing": [], **changes}
+    content = {"id": f"7-{number}", "published": published, "complete": complete, "replicas": replicas}
     return Told(200 if published else 202, orjson.dumps(content), JSON)
 
 
@@ -66,22 +66,58 @@ async def test_purge_of_a_target_takes_its_query_along():
         (
             (reached(1, known=3, acknowledged=1), reached(2, known=3, acknowledged=1)),
             200,
-            {"id": "7-1", "published": True, "replicas": {"known": 3, "acknowledged": 2, "missing": []}},
+            {
+                "id": "7-1",
+                "published": True,
+                "complete": False,
+                "replicas": {"known": 3, "acknowledged": 2, "missing": []},
+            },
         ),
         (
-            (reached(1, known=3, acknowledged=3), reached(2, known=3, acknowledged=2, missing=["far"])),
+            (
+                reached(1, known=3, acknowledged=3, complete=True),
+                reached(2, known=3, acknowledged=2, missing=["far"]),
+            ),
             200,
-            {"id": "7-1", "published": True, "replicas": {"known": 3, "acknowledged": 2, "missing": ["far"]}},
+            {
+                "id": "7-1",
+                "published": True,
+                "complete": False,
+                "replicas": {"known": 3, "acknowledged": 2, "missing": ["far"]},
+            },
+        ),
+        (
+            (
+                reached(1, known=3, acknowledged=3, complete=True),
+                reached(2, known=3, acknowledged=3, complete=True),
+            ),
+            200,
+            {
+                "id": "7-1",
+                "published": True,
+                "complete": True,
+                "replicas": {"known": 3, "acknowledged": 3, "missing": []},
+            },
         ),
         (
             (reached(1, published=False), reached(2)),
             200,
-            {"id": "7-2", "published": True, "replicas": {"known": 2, "acknowledged": 2, "missing": []}},
+            {
+                "id": "7-2",
+                "published": True,
+                "complete": False,
+                "replicas": {"known": 2, "acknowledged": 2, "missing": []},
+            },
         ),
         (
             (reached(1, published=False), reached(2, published=False)),
             202,
-            {"id": "7-1", "published": False, "replicas": {"known": 2, "acknowledged": 2, "missing": []}},
+            {
+                "id": "7-1",
+                "published": False,
+                "complete": False,
+                "replicas": {"known": 2, "acknowledged": 2, "missing": []},
+            },
         ),
     ],
 )
@@ -90,6 +126,16 @@ async def test_workers_that_share_a_log_are_replicas_of_one_fleet(told, status, 
         said = await call("POST", "/purge", json={"urls": ["/a"]})
 
     assert (said.status, said.content) == (status, content)
+
+
+@pytest.mark.parametrize("both", [True, False])
+async def test_what_workers_purge_each_for_itself_is_complete_when_all_are(both):
+    told = (reached(1, complete=True), reached(2, complete=both))
+
+    async with opened(FakeWorkers(*told).application()) as call:
+        said = await call("POST", "/purge", json={"urls": ["/a"]})
+
+    assert said.content["complete"] is both
 
 
 async def test_a_dry_run_counts_every_l1():

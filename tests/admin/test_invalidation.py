@@ -32,7 +32,7 @@ async def test_a_purge_is_applied_and_says_so() -> None:
         [Selector(SelectorKind.TAG, "even")], soft=True, wait_seconds=None
     )
 
-    assert report == PurgeReport("1", published=True, known=1, acknowledged=1)
+    assert report == PurgeReport("1", published=True, known=1, acknowledged=1, complete=True)
     assert metrics.invalidations.get("tags", "soft") == 1
 
 

@@ -38,9 +38,14 @@ async def test_both_calls_take_the_same_selectors(path, soft):
     ("report", "status", "content"),
     [
         (
-            PurgeReport(id="7-1", published=True, known=4, acknowledged=4),
+            PurgeReport(id="7-1", published=True, known=4, acknowledged=4, complete=True),
             200,
-            {"id": "7-1", "published": True, "replicas": {"known": 4, "acknowledged": 4, "missing": []}},
+            {
+                "id": "7-1",
+                "published": True,
+                "complete": True,
+                "replicas": {"known": 4, "acknowledged": 4, "missing": []},
+            },
         ),
         (
             PurgeReport(id="7-1", published=True, known=4, acknowledged=3, missing=("shop-2",)),
@@ -48,13 +53,19 @@ async def test_both_calls_take_the_same_selectors(path, soft):
             {
                 "id": "7-1",
                 "published": True,
+                "complete": False,
                 "replicas": {"known": 4, "acknowledged": 3, "missing": ["shop-2"]},
             },
         ),
         (
             PurgeReport(id="u-1", published=False, known=1, acknowledged=1),
             202,
-            {"id": "u-1", "published": False, "replicas": {"known": 1, "acknowledged": 1, "missing": []}},
+            {
+                "id": "u-1",
+                "published": False,
+                "complete": False,
+                "replicas": {"known": 1, "acknowledged": 1, "missing": []},
+            },
         ),
     ],
 )

@@ -20,7 +20,7 @@ from proxy.policy.invalidation import Selector
 from tests.support.configs import config as make_config
 
 NOW = 1_000_000.0
-ALL_REACHED = PurgeReport(id="7-1", published=True, known=4, acknowledged=4)
+ALL_REACHED = PurgeReport(id="7-1", published=True, known=4, acknowledged=4, complete=True)
 
 
 def stored(target: bytes = b"/a", **changes: object) -> StoredResponse:
