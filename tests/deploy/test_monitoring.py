@@ -30,6 +30,8 @@ ALERTS = {
     "SidecacheStaleServed",
     "SidecacheReloadFailed",
     "SidecacheInvalidationLag",
+    "SidecacheLogGaps",
+    "SidecacheLeaseTakeovers",
     "SidecacheSheddingRequests",
 }
 
