@@ -239,9 +239,7 @@ class TestFailover:
         raise AssertionError("the follower never caught up")
 
     def move(self, link, to):
-        link.cut()
-        link._server_port = to.port
-        link.restore()
+        link.move(to.port)
 
     async def read_on(self, *replicas):
         for each in replicas:
