@@ -41,6 +41,7 @@ KINDS = {
         Kind("lost", ("lossy failover", "lossy failover", "restart", "cut"), seconds=6.0, purge_rates=MIXED),
         Kind("split", ("split", "restart"), seconds=8.0, troubles_per_second=0.5, purge_rates=MIXED),
         Kind("origin", ("origin fails",), troubles_per_second=2.0, purge_rates=(40.0,), soft_share=0.6),
+        Kind("soft", ("pause", "cut"), seconds=8.0, soft_share=0.9),
         Kind("l2", ("l2 evicts", "l2 is flushed", "l2 goes back", "cut"), purge_rates=MIXED),
         Kind("loss", ("server pauses", "server is full", "cut"), loss=0.05, purge_rates=MIXED),
         Kind(

@@ -66,16 +66,19 @@ class Origin:
         del route
         process, world = self._process, self._world
         requested_at = process.wall()
-        mark = process.begin_fill(_sort(process, request), request.target)
+        fill = process.fills.begin(_sort(process, request), request.target)
         try:
             await process.travel(world.origin_latency())
-            version = world.versions[request.target]
+            version = fill.version = world.versions[request.target]
             has_failed = world.now < world.origin_fails_until
             await process.travel(world.origin_latency())
-        finally:
-            process.end_fill(mark)
+        except BaseException:
+            process.fills.drop(fill)
+            raise
         if has_failed:
+            process.fills.drop(fill)
             return OriginFailure(FailureKind.REFUSED)
+        process.fills.land(fill)
         return _answer(request, version, requested_at, process.wall())
 
 

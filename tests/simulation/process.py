@@ -7,17 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from proxy.engine.assembly import assemble
-from proxy.engine.coalescing import Ending, Flight
+from proxy.engine.coalescing import Ending, Fetched, Flight, Found
 from proxy.engine.lookup import Lookup
 from proxy.fleet.log import Draft, Id, LogFailure, Page, Roll
 from proxy.fleet.reach import Reach
 from proxy.fleet.redis_log import RedisLog
-from proxy.model import Claim, Entry, Position
+from proxy.model import Answer, Claim, Entry, Position, StoredResponse
 from proxy.observe.metrics import Metrics
 from proxy.policy.invalidation import Selector
 from proxy.store.memory import MemoryStore
 from proxy.store.tiered import TieredStore
 from proxy.store.write_behind import WriteBehind
+from tests.simulation.fills import Fill, Fills
 from tests.simulation.log_store import LogStore
 from tests.simulation.promises import Purge
 from tests.support.purging import keyed
@@ -46,8 +47,7 @@ class Process:
         self.pauses_before_reply = 0.0
         """For how long, once a reply of the log's server is on its way."""
         self.cut_until = 0.0
-        self.fills: dict[object, tuple[str, bytes, set[Purge]]] = {}
-        """Fills under way, of what sort and target, and the purges that each of them races."""
+        self.fills = Fills(world.races)
         self.refreshing: set[bytes] = set()
         self.acknowledged: dict[str, set[str]] = {}
         """Id of a record -> who was counted as having applied it."""
@@ -128,27 +128,10 @@ class Process:
         recent = self.copy.reader._recent
         return any(self.copy.outbox.holds(uid) or recent.get(uid) is not None for uid in purge.uids)
 
-    def begin_fill(self, sort: str, target: bytes) -> object:
-        """Something is on its way into a tier."""
-        mark = object()
-        self.fills[mark] = (sort, target, set())
-        return mark
-
-    def end_fill(self, mark: object) -> None:
-        """It is there, or was given up."""
-        del self.fills[mark]
-
-    def race(self, purge: Purge, where: str = "here") -> None:
-        """Whatever is on its way into a tier meets the purge: count each pair once."""
-        for sort, target, raced in self.fills.values():
-            if target in purge.versions and purge not in raced:
-                raced.add(purge)
-                self.world.races[f"{sort}, purged {where}"] += 1
-
     def applied(self, purge: Purge) -> None:
         """Here, now."""
         self.world.promises.applied(self, self.name, purge)
-        self.race(purge, "elsewhere")
+        self.fills.meet(purge, "elsewhere")
 
     def _watch(self) -> None:
         """Learn which purges are staged and applied here."""
@@ -190,7 +173,16 @@ class Process:
             finally:
                 self.refreshing.discard(lookup.request.target)
 
+        share = self.flow._origin_flow._share
+
+        def shared(lookup: Lookup, flight: Flight, ending: Ending, arrived_version: int) -> Answer | None:
+            stored = ending.stored if isinstance(ending, Fetched | Found) else None
+            owed = self.world.promises.debts(self, self.name, lookup.request.target, self.world.now).fresh
+            self.world.races["follower"] += stored is not None and int(stored.body) < owed.version
+            return share(lookup, flight, ending, arrived_version)
+
         self.flow._refresher._run = refreshed  # type: ignore[method-assign]
+        self.flow._origin_flow._share = shared  # type: ignore[method-assign]
         self.copy.reach_of = counted  # type: ignore[method-assign]
         self.copy.stage = staged  # type: ignore[method-assign]
 
@@ -265,6 +257,7 @@ class SharedTier:
         self._process = process
         self._world = process.world
         self._writes = WriteBehind(self._write, process.metrics)
+        self._queued: dict[bytes, Fill] = {}
         self.is_open = False
 
     async def look_up(self, key: bytes) -> Entry | None:
@@ -278,11 +271,13 @@ class SharedTier:
             await process.travel(0.05)
             return None
         entry = self.read(key)
-        mark = process.begin_fill("back-fill", getattr(entry, "target", b""))
+        fill = self._fill("back-fill", entry)
         try:
             await process.travel(world.latency())
-        finally:
-            process.end_fill(mark)
+        except BaseException:
+            process.fills.drop(fill)
+            raise
+        process.fills.land(fill)
         return entry
 
     def read(self, key: bytes) -> Entry | None:
@@ -291,6 +286,10 @@ class SharedTier:
 
     def put(self, key: bytes, entry: Entry) -> None:
         """Behind the request's back."""
+        overtaken = self._queued.pop(key, None)
+        if overtaken is not None:
+            self._process.fills.drop(overtaken)
+        self._queued[key] = self._fill("write-behind", entry)
         self._writes.put(key, entry)
 
     async def written(self) -> bool:
@@ -301,15 +300,22 @@ class SharedTier:
     async def _write(self, batch: Mapping[bytes, Entry]) -> None:
         process, world = self._process, self._world
         batch = dict(batch)
-        marks = [process.begin_fill("write-behind", getattr(e, "target", b"")) for e in batch.values()]
+        fills = [self._queued.pop(key) for key in batch]
+        has_landed = False
         try:
             await process.travel(world.latency() * world.dice.choice((1, 1, 10)))
-            if not process.is_cut:
-                world.l2.update(batch)
-            await process.travel(world.latency())
+            has_landed = not process.is_cut
         finally:
-            for mark in marks:
-                process.end_fill(mark)
+            for fill in fills:
+                (process.fills.land if has_landed else process.fills.drop)(fill)
+        if has_landed:
+            world.l2.update(batch)
+        await process.travel(world.latency())
+
+    def _fill(self, sort: str, entry: Entry | None) -> Fill:
+        if isinstance(entry, StoredResponse):
+            return self._process.fills.begin(sort, entry.target, int(entry.body))
+        return self._process.fills.begin(sort, b"")
 
 
 class Leases:

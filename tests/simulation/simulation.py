@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -28,13 +28,22 @@ def simulate(
 ) -> World:
     """One world from its beginning to its end, or until a promise is broken."""
     world = World(seed, kind, replicas=replicas, is_traced=is_traced)
-    with _crashes_are_faults(world), in_force(mutant):
-        run(_live(world))
+    living(world, _by_chance(world), mutant=mutant)
     return world
 
 
-async def _live(world: World) -> None:
-    world.begin()
+def living(world: World, history: Coroutine[Any, Any, None], *, mutant: Mutant | None) -> None:
+    """Let its replicas start, and the history happen to them."""
+
+    async def live() -> None:
+        world.begin()
+        await history
+
+    with _crashes_are_faults(world), in_force(mutant):
+        run(live())
+
+
+async def _by_chance(world: World) -> None:
     spawn("clients", ask_for_content(world))
     spawn("operators", ask_for_purges(world))
     if world.kind.troubles:

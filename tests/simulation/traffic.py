@@ -25,15 +25,15 @@ async def ask_for_content(world: World) -> None:
         request(world, world.dice.choice(world.processes), _some_request(world))
 
 
-def request(world: World, process: Process, asked: Request) -> None:
-    """One request arrives now."""
+def request(world: World, process: Process, asked: Request) -> asyncio.Task[None] | None:
+    """One request arrives now. None: it is answered."""
     debts = world.promises.debts(process, process.name, asked.target, world.now)
     # As the listener does it: a hit takes no task.
     answer = None if process.is_paused else process.flow.try_hit(asked)
-    if answer is not None:
-        check(world, process, asked, debts, answer)
-    else:
-        spawn("request", _serve(world, process, asked, debts))
+    if answer is None:
+        return spawn("request", _serve(world, process, asked, debts))
+    check(world, process, asked, debts, answer)
+    return None
 
 
 async def ask_for_purges(world: World) -> None:
@@ -51,7 +51,7 @@ async def purge(world: World, process: Process, asked: Purge, wait: float | None
     """The origin has changed, and somebody says so."""
     world.note(f"{process} is asked for {asked}, wait={wait}")
     for each in world.processes:
-        each.race(asked, "here" if each is process else "elsewhere")
+        each.fills.meet(asked, "here" if each is process else "elsewhere")
     process.staging = asked
     answer = await process.log.append([asked.selector], soft=asked.soft, wait=wait)
     await process.travel(0)
@@ -84,8 +84,6 @@ def check(world: World, process: Process, asked: Request, debts: Debts, answer: 
         world.bound += owed.purge is not None
     if world.trace is not None:
         world.note(f"{process} answers", asked.target.decode(), f"version {version}", answer.outcome.word)
-    if answer.outcome is Outcome.COLLAPSED and world.asked_at.get(asked.target, 0.0) > debts.at:
-        world.races["follower"] += 1
     if version < owed.version:
         where = f"{process} served {asked.target.decode()} version {version} ({answer.outcome.word})"
         world.blame(owed.promise, f"{where}, owed {owed.version} by {owed.purge}")

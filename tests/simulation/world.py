@@ -36,7 +36,7 @@ class World:
         """The promises that were."""
         self.is_broken = asyncio.Event()
         self.races: Counter[str] = Counter()
-        """Pairs of a purge and a fill that was under way when the purge was asked for, or applied there."""
+        """What brought old content behind a purge that named it, by sort: see fills.py, and followers."""
         self.answers = 0
         self.cached = 0
         self.bound = 0
@@ -46,8 +46,6 @@ class World:
         self.purges: dict[str, Purge] = {}
         self.asked = 0
         self.versions = dict.fromkeys(TARGETS, 1)
-        self.asked_at: dict[bytes, float] = {}
-        """When a target was named by a purge last."""
         self.origin_fails_until = 0.0
         self.l2: dict[bytes, Entry] = {}
         self.l2_snapshot: dict[bytes, Entry] = {}
@@ -102,7 +100,6 @@ class World:
         """What the selector names changes at the origin; the purge that is to say so."""
         for target in NAMED[selector]:
             self.versions[target] += 1
-            self.asked_at[target] = self.now
         versions = {target: self.versions[target] for target in NAMED[selector]}
         self.asked += 1
         return Purge(self.asked, selector, soft, versions)
