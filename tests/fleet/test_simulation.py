@@ -5,8 +5,8 @@
 
 import pytest
 
-from tests.simulation.__main__ import said
 from tests.simulation.kinds import KINDS
+from tests.simulation.outcome import said
 from tests.simulation.simulation import simulate
 
 

@@ -131,3 +131,8 @@ MUTANTS = (
     ),
     Mutant("a deposed master takes writes", "split", [(LogStore, "_refusal", wrong_orders.never_refuses)]),
 )
+
+
+def mutant_named(name: str | None) -> Mutant | None:
+    """None: none is wanted."""
+    return next(mutant for mutant in MUTANTS if mutant.name == name) if name else None
