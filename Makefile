@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test test-deploy test-fleet lint types check-tests conformance bench bench-docs bench-micro profile lock clean
+.PHONY: help run test test-deploy test-fleet fleet-processes fleet-log fleet-worlds fleet-interleavings lint types check-tests conformance bench bench-docs bench-micro profile lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -21,8 +21,25 @@ test-deploy: $(VENV)/test.stamp ## image, charts and kustomize with the real too
 	@$(BIN)/pytest tests/deploy $(TESTS)
 
 test-fleet: $(VENV)/test.stamp ## replicas: the log, leases, clusters, sentinels, failing servers, simulated fleets; minutes
-	@$(BIN)/pytest tests/fleet tests/fleet_slow
-	@$(BIN)/python -m tests.simulation --interleavings 100000
+	@$(MAKE) --no-print-directory --keep-going -j $(words $(FLEET_LANES)) $(FLEET_LANES)
+
+# Side by side, as the first mostly waits for servers. What computes steps back behind what is timed, and tells
+# what it has to tell in one piece.
+FLEET_LANES := fleet-processes fleet-log fleet-worlds fleet-interleavings
+
+fleet-processes:
+	@$(BIN)/pytest tests/fleet_slow
+
+fleet-log:
+	@$(call told_at_the_end,$(BIN)/pytest tests/fleet)
+
+fleet-worlds:
+	@$(call told_at_the_end,nice $(BIN)/pytest tests/simulation)
+
+fleet-interleavings:
+	@$(call told_at_the_end,nice $(BIN)/python -m tests.simulation --interleavings 100000 --jobs 2)
+
+told_at_the_end = said=$$($(1) 2>&1); code=$$?; printf '%s\n' "" "$$said"; exit $$code
 
 lint: $(VENV)/test.stamp
 	@$(BIN)/ruff check .
@@ -32,7 +49,7 @@ types: $(VENV)/test.stamp
 	@$(BIN)/mypy
 
 check-tests: $(VENV)/test.stamp
-	@$(BIN)/pytest --cov=proxy/policy --cov=proxy/engine --cov-branch --cov-report=term-missing:skip-covered --ignore=tests/deploy --ignore=tests/fleet_slow $(TESTS)
+	@$(BIN)/pytest --cov=proxy/policy --cov=proxy/engine --cov-branch --cov-report=term-missing:skip-covered --ignore=tests/deploy --ignore=tests/fleet_slow --ignore=tests/simulation $(TESTS)
 
 conformance: $(VENV)/test.stamp ## the public HTTP cache test suite (needs Node.js; CACHE_TESTS=folder for a checkout)
 	@$(BIN)/python -m tests.conformance
