@@ -21,7 +21,6 @@ from proxy.store.write_behind import WriteBehind
 from tests.simulation.fills import Fill, Fills
 from tests.simulation.log_store import LogStore
 from tests.simulation.promises import Purge
-from tests.support.purging import keyed
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -58,7 +57,7 @@ class Process:
         self.metrics = Metrics()
         self.log = RedisLog(
             SimulatedServer(self),
-            keyed=keyed,
+            keyed=world.keyed,
             max_unsynced=MAX_UNSYNCED,
             when_unsynced="short",
             metrics=self.metrics,

@@ -11,12 +11,14 @@ from random import Random
 from proxy.config.schema import Config
 from proxy.model import Entry, Position
 from proxy.policy.invalidation import Selector
+from proxy.policy.selected import Keyed
 from tests.simulation.kinds import Kind
 from tests.simulation.log_store import LogStore
 from tests.simulation.origin import NAMED, TARGETS, Origin
 from tests.simulation.process import MAX_UNSYNCED, Process
 from tests.simulation.promises import Promises, Purge
 from tests.support.configs import config
+from tests.support.purging import keyed
 
 SIZES = (2, 2, 3, 3, 4, 6, 10)
 
@@ -42,6 +44,7 @@ class World:
         self.bound = 0
         """Answers from a cache that a purge had a say in."""
         self.config = _config(self.dice.choice(("fleet", "process")), self.dice.choice(("0.1s", "60s")))
+        self.keyed: Keyed = keyed
         self.promises = Promises()
         self.purges: dict[str, Purge] = {}
         self.asked = 0
