@@ -5,6 +5,7 @@ import pytest
 from proxy.model import Fields, Framing, LifetimeSource, Position, Reason, Request, ResponseHead, Rule
 from proxy.policy.cache_key import CacheKey
 from proxy.policy.storing import StorePlan, plan, stored
+from proxy.policy.tags import MOST_TAGS
 from tests.support.responses import NOW, cache_control, date, draft_of, head, plan_of
 from tests.support.routing import get, match_all, routes_of
 
@@ -34,7 +35,7 @@ REFUSED: list[tuple[ResponseHead, Request, dict[str, Any], Reason]] = [
     (head(MODIFIED), WITH_COOKIE, {}, Reason.COOKIE),
     (head(ETAG), WITH_COOKIE, {}, Reason.COOKIE),
     (
-        cache_control(b"max-age=60", (b"Cache-Tag", b",".join(b"t%d" % n for n in range(65)))),
+        cache_control(b"max-age=60", (b"Cache-Tag", b",".join(b"t%d" % n for n in range(MOST_TAGS + 1)))),
         get(),
         {},
         Reason.TOO_MANY_TAGS,
