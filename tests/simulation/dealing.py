@@ -34,8 +34,9 @@ def _dealt(work: Callable[[int], T], jobs: int) -> Iterator[T]:
         yield from _in_order([reader for reader, _ in pipes])
     finally:
         for process in processes:
-            process.terminate()
-            process.join()
+            if process.is_alive():  # we may have been interrupted before it was started
+                process.terminate()
+                process.join()
 
 
 def _in_order(readers: list[Connection]) -> Iterator[Any]:

@@ -6,13 +6,19 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from time import sleep
+from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 
 from tests.simulation import __main__ as command
 from tests.simulation.rounds import RACES
 from tests.support.sidecar import ROOT
+
+pytestmark = pytest.mark.timeout(600)
+
+PATIENCE_SECONDS = 250.0
+"""It is niced, and may stand back for long."""
 
 
 def launched(*arguments: str) -> subprocess.Popen[str]:
@@ -22,8 +28,17 @@ def launched(*arguments: str) -> subprocess.Popen[str]:
 
 def told(*arguments: str) -> tuple[int, str]:
     with launched(*arguments) as process:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=PATIENCE_SECONDS)
         return process.returncode, said
+
+
+def await_jobs(process: subprocess.Popen[str]) -> None:
+    """Until its two jobs run; one more child keeps their books."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = monotonic() + PATIENCE_SECONDS
+    while len(children.read_text().split()) < 3:
+        assert monotonic() < deadline
+        sleep(0.02)
 
 
 def test_what_is_told_does_not_depend_on_the_number_of_jobs() -> None:
@@ -44,10 +59,10 @@ def test_a_broken_promise_fails_it_and_is_told(jobs: str) -> None:
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_who_is_told_to_end_ends_all_jobs(end: signal.Signals) -> None:
     with launched("--jobs", "2") as process:
-        sleep(1.0)
+        await_jobs(process)
         process.send_signal(end)
         # Its jobs have the same output: it is at its end only when all of them have gone.
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE_SECONDS)
 
     assert process.returncode == (143 if end is signal.SIGTERM else -signal.SIGINT)
 

@@ -31,7 +31,7 @@ CAUGHT = [
 """Wrong orders, and a race that tells each of them from the right one."""
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("race", RACES, ids=RACE)
 def test_two_thousand_races_serve_nothing_old(race: Race) -> None:
     played = play(race, races=TIMES)

@@ -9,7 +9,7 @@ from tests.simulation.simulation import simulate
 MOST_SEEDS = 20
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_wrong_order_breaks_a_promise(mutant):
     seeds = range(mutant.first_seed, mutant.first_seed + MOST_SEEDS)
