@@ -154,6 +154,10 @@ class LogStore:
             writes_until=float("inf"),
         )
 
+    def come_back(self, replid: int, *, until: float) -> LogStore:
+        """This server, promoted again after others: its `master_replid` is a new one each time."""
+        return self.follower(replid, until=until)
+
     def _refusal(self) -> LogFailure | None:
         if self.now() < self.full_until:
             return FULL

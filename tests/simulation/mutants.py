@@ -132,7 +132,24 @@ MUTANTS = (
     Mutant("a deposed master takes writes", "split", [(LogStore, "_refusal", wrong_orders.never_refuses)]),
 )
 
+RARE_MUTANTS = (
+    Mutant("the reply's time as sync", "wait", [(Trust, "completed", wrong_orders.from_the_reply_on)]),
+    Mutant("a timer takes trust back", "wait", [(LogCopy, "accept", wrong_orders.timer_flag)]),
+    Mutant("no grace", "lost", [(Trust, "completed", wrong_orders.without_grace)]),
+    Mutant("ids without epochs acknowledge", "flush", [(LogCopy, "reach_of", wrong_orders.bare_ids)]),
+    Mutant("a run id as the server's name", "failover", [(LogStore, "come_back", wrong_orders.same_run)]),
+    Mutant(
+        "publishers append again, nobody else",
+        "lost",
+        [
+            (LogCopy, "published", wrong_orders.note_published),
+            (LogCopy, "_note_rebuilt", wrong_orders.publishers_only),
+        ],
+    ),
+)
+"""Those that chance hardly ever tells from the right order: histories.py does."""
+
 
 def mutant_named(name: str | None) -> Mutant | None:
     """None: none is wanted."""
-    return next(mutant for mutant in MUTANTS if mutant.name == name) if name else None
+    return next(mutant for mutant in (*MUTANTS, *RARE_MUTANTS) if mutant.name == name) if name else None

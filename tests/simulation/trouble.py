@@ -92,7 +92,7 @@ def _failback(world: World) -> None:
     """A server from before comes back, with what it had then and nothing else."""
     former, replid = world.snapshot, world.dice.getrandbits(64)
     _remember(world)
-    world.become(former.follower(replid, until=world.now))
+    world.become(former.come_back(replid, until=world.now))
 
 
 def _remember(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from math import inf
 from typing import Any
@@ -16,6 +17,7 @@ from proxy.fleet.reader import Progress, Reader, Rebuild, _FullRead
 from proxy.fleet.redis_log import RedisLog
 from proxy.fleet.trust import Trust
 from proxy.model import Held, Position, StoredResponse, Validity
+from proxy.observe.tasks import spawn
 from proxy.policy.invalidation import Record
 from proxy.policy.invalidation_index import Contents, Index, Modes
 from proxy.store.tiered import TieredStore
@@ -37,6 +39,7 @@ _completed, _note_own, _poll, _append = (
 )
 _replace, _read = Index.replace, SharedTier.read
 _store_poll, _store_append = LogStore.poll, LogStore.append
+_published, _note_rebuilt = LogCopy.published, LogCopy._note_rebuilt
 _judge_held, _begin_at = LogCopy.judge_held, _FullRead._begin_at
 
 
@@ -144,6 +147,35 @@ def without_grace(self: Trust, *, sent_at: float, now: float, epoch_age: float) 
     return False
 
 
+def timer_flag(self: LogCopy, page: Page, *, sent_at: float) -> Progress:
+    """Trust is a flag, which a timer takes back: it runs behind what has waited for a stopped process."""
+    progress = _accept(self, page, sent_at=sent_at)
+    if progress.is_complete:
+        self.polled = page  # type: ignore[attr-defined]
+        spawn("timer", _take_back(self, page, self.trust.until - self.process.clock()))
+        self.trust.until = inf
+    return progress
+
+
+async def _take_back(copy: Any, page: Page, seconds: float) -> None:
+    await copy.process.travel(seconds)
+    await asyncio.sleep(0.001)
+    if copy.polled is page:
+        copy.trust.until = -inf
+
+
+def note_published(self: LogCopy, draft: Any, position: Position) -> None:
+    self.__dict__.setdefault("own", set()).add(draft.uid)
+    _published(self, draft, position)
+
+
+def publishers_only(self: LogCopy, progress: Progress, cause: Rebuild, now: float) -> None:
+    """Lost records are appended again by who appended them first, and by nobody else."""
+    own = self.__dict__.get("own", set())
+    lost = tuple(record for record in progress.lost if record.uid in own)
+    _note_rebuilt(self, progress._replace(lost=lost), cause, now)
+
+
 def any_record(self: Reader, record: Record | None) -> Rebuild | None:
     return None if record is not None else Rebuild.GAP
 
@@ -233,6 +265,11 @@ def expired_by_the_server(
 
 def never_refuses(self: LogStore) -> None:
     return None
+
+
+def same_run(self: LogStore, replid: int, *, until: float) -> LogStore:
+    """The server is told by its run id, which it keeps when it is deposed and promoted again."""
+    return _follower(self, self.replid, until=until)
 
 
 def same_master(self: LogStore, replid: int, *, until: float) -> LogStore:
