@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from enum import Enum
+
+from msgspec.structs import replace
 
 from proxy.engine.coalescing import Ending, Failed, Fetched, Flight, Found, Released
 from proxy.engine.fetching import Fetcher

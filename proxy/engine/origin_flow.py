@@ -8,8 +8,9 @@ when the origin fails.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from proxy.engine import answers
 from proxy.engine.coalescing import (

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from proxy.engine import answers
 from proxy.engine.coalescing import Ending, Failed, Flight, Flights, Streaming

@@ -6,7 +6,8 @@ A key whose fetch failed is not asked for again at once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from proxy.engine.coalescing import Ending, Failed, Fetched, Flight, Flights, Found
 from proxy.engine.fleet_fetching import FleetFetcher

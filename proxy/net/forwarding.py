@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from email.utils import formatdate
+from functools import lru_cache
 
 from proxy.config.origin import PRESERVE_HOST
 from proxy.config.schema import Forwarded
 from proxy.model import FieldLine, Fields, Request, ResponseHead
-from proxy.net.fields import NameMemo, list_members
+from proxy.net.fields import list_members
 from proxy.net.response_head import ReceivedHead
 
 PSEUDONYM = b"sidecache"
@@ -82,6 +83,9 @@ holds, or from us what the origin forbids."""
 _END_TO_END_PREFIX = b"x-forwarded-"
 
 _DROPPED_IN_RESPONSES = HOP_BY_HOP | {b"content-length"}
+_NOTHING = frozenset[bytes]()
+_USUAL_BYTES = 64
+"""Longer values of Connection are read anew each time, so that nobody fills the memory with them."""
 _VIA = (b"1.0 " + PSEUDONYM, b"1.1 " + PSEUDONYM)
 """By the minor version that a message came with."""
 _WITH_BODY = frozenset({"PATCH", "POST", "PUT"})
@@ -90,16 +94,24 @@ _FOR, _HOST, _PROTO = b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-pro
 
 def nominated(fields: Fields, keyed: AbstractSet[bytes] = frozenset()) -> frozenset[bytes]:
     """The further fields that Connection makes hop-by-hop; `keyed` names cannot be."""
-    if b"connection" not in fields:
-        return frozenset()
-    names = list_members(fields.values(b"connection"))
-    return frozenset(name for name in names if not _is_end_to_end(name) and name not in keyed)
+    options = fields.combined(b"connection")
+    if options is None:
+        return _NOTHING
+    return (_usually_nominated if len(options) <= _USUAL_BYTES else _nominated)(options) - keyed
+
+
+def _nominated(options: bytes) -> frozenset[bytes]:
+    return frozenset(name for name in list_members([options]) if not _is_end_to_end(name))
+
+
+# Nearly always `keep-alive` or `close`.
+_usually_nominated = lru_cache(maxsize=256)(_nominated)
 
 
 class RequestForwarding:
     """What the configuration makes of a request's fields; built once."""
 
-    __slots__ = ("_config", "_host", "_keyed", "_own_host", "_passes")
+    __slots__ = ("_config", "_dropped", "_host", "_keyed", "_own_host")
 
     def __init__(
         self,
@@ -117,29 +129,26 @@ class RequestForwarding:
         self._own_host = self._host or authority
         dropped = HOP_BY_HOP | {b"expect", b"content-length"}
         dropped |= {name for name, mode in rewritten.items() if mode != "pass"}
-        dropped = dropped if self._host is None else dropped | {b"host"}
-        self._passes = NameMemo(lambda name: name.lower() not in dropped)
+        self._dropped = dropped if self._host is None else dropped | {b"host"}
 
-    def lines(self, request: Request) -> list[FieldLine]:
-        """The field lines that the origin gets, framing included."""
+    def fields(self, request: Request) -> Fields:
+        """The fields that the origin gets, framing included."""
         fields = request.fields
-        passes = self._passes
-        kept = [line for line in fields.lines if passes[line[0]]]
-        if b"connection" in fields:
-            dropped = nominated(fields, self._keyed)
-            kept = [line for line in kept if line[0].lower() not in dropped]
+        kept = fields.without(self._dropped)
+        if hidden := nominated(fields, self._keyed):
+            kept = kept.without(hidden)
         if self._host is not None or b"host" not in fields:
-            kept.insert(0, (b"Host", self._own_host))
-        kept += self._about_client(request)
-        kept += _framing(request)
+            kept = Fields(((b"Host", self._own_host), *kept.lines))
+        added = self._about_client(request)
+        added += _framing(request)
         if self._config.via:
-            kept.append((b"Via", _VIA[request.version[1]]))
+            added.append((b"Via", _VIA[request.version[1]]))
         if request.upgrade:
-            kept += [(b"Connection", b"Upgrade"), (b"Upgrade", fields.combined(b"upgrade") or b"")]
-        return kept
+            added += [(b"Connection", b"Upgrade"), (b"Upgrade", fields.combined(b"upgrade") or b"")]
+        return kept.plus(added)
 
     def _about_client(self, request: Request) -> list[FieldLine]:
-        lines = []
+        lines: list[FieldLine] = []
         if addresses := self._addresses(request):
             lines.append((b"X-Forwarded-For", addresses))
         host = request.fields.first(b"host")
@@ -165,8 +174,8 @@ def response_head(received: ReceivedHead, *, via: bool, now: float) -> ResponseH
     """The final head as the rest of the house knows it. `now`: epoch seconds, for a missing Date."""
     fields = received.fields
     dropped = _DROPPED_IN_RESPONSES
-    if b"connection" in fields:
-        dropped |= nominated(fields)
+    if hidden := nominated(fields):
+        dropped |= hidden
     if received.status == 101:  # what was switched to: the client must be told
         dropped -= {b"upgrade"}
     added: list[FieldLine] = []

@@ -119,7 +119,7 @@ class OriginClient:
         return outcome
 
     async def _admitted(self, request: Request, route: str) -> OriginResponse | OriginFailure:
-        head = encode_request_head(request.method, request.target, self._forwarding.lines(request))
+        head = encode_request_head(request.method, request.target, self._forwarding.fields(request))
         if isinstance(head, OriginFailure):
             return head
         if request.upgrade and self._admission.is_full_of_tunnels:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from proxy.model import FieldLine, Fields, Request
+from proxy.model import FieldNames, Fields, Request, names_of
 from proxy.net.fields import TOKEN
 from proxy.net.head_reading import MAX_FIELDS
 from proxy.net.request_reading import OnInterim
@@ -42,6 +42,9 @@ _NEVER = frozenset(
 _NEVER_PREFIXES = (b"content", b"sec-websocket")
 
 _NAMES = re.compile(rb"\r\n([^:\r\n]*+):").findall
+_VALUES = re.compile(rb": ([^\r]*+)").findall
+"""Of a head that a shape has taken: its request line holds no space behind a colon."""
+_SPARE_SPACE = re.compile(rb":  | \r")
 _NAME = re.compile(TOKEN + rb"++").fullmatch
 _REQUEST_LINE = rb"((?:GET|HEAD) /[A-Za-z0-9\-._~%/?&=+,;:@!$'()*]*+) HTTP/1\.1\r\n"
 _VALUE = rb"[ -~]*+"
@@ -60,6 +63,7 @@ class Shape(NamedTuple):
     """Groups of the conditions, and their names as sent."""
     tells: bool
     """Has fields on which more than the target and the host may depend."""
+    names: FieldNames
 
 
 def names_in(head: bytes) -> tuple[bytes, ...]:
@@ -82,17 +86,27 @@ def shape_of(names: tuple[bytes, ...], telling: AbstractSet[bytes]) -> Shape | N
         host=captured.index(b"host") + 2,
         conditions=tuple(conditions),
         tells=not (telling - {b"connection"}).isdisjoint(lower),
+        names=names_of(names),
     )
 
 
-def read_plain(head: bytes, *, host: bytes, peer: str = "", on_interim: OnInterim | None = None) -> Request:
-    """The request of a head that a shape has taken; `host` is the normal one."""
-    request_line, *lines = head[:-4].split(b"\r\n")
-    method, target, _ = request_line.split(b" ")
+def read_plain(
+    head: bytes,
+    names: FieldNames | None = None,
+    *,
+    host: bytes,
+    peer: str = "",
+    on_interim: OnInterim | None = None,
+) -> Request:
+    """The request of a head that a shape with these names has taken; `host` is the normal one."""
+    method, target, _ = head.split(b" ", 2)
+    values = _VALUES(head)
+    if _SPARE_SPACE.search(head):
+        values = [value.strip(b" ") for value in values]
     return Request(
         method=method.decode(),
         target=target,
-        fields=Fields(map(_field, lines)),
+        fields=Fields.of(names or names_of(names_in(head)), tuple(values)),
         host=host,
         peer=peer,
         on_interim=on_interim,
@@ -106,8 +120,3 @@ def _is_plain(name: bytes) -> bool:
 def _line(name: bytes, lower: bytes) -> bytes:
     value = _KEEP_ALIVE if lower == b"connection" else _CAPTURED.get(lower, _VALUE)
     return re.escape(name) + rb": " + value + rb"\r\n"
-
-
-def _field(line: bytes) -> FieldLine:
-    name, _, value = line.partition(b": ")
-    return name, value.strip(b" ")

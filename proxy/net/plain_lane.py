@@ -125,7 +125,7 @@ class PlainLane:
         except Exception:  # noqa: BLE001 - nothing is sent: the whole lane meets the defect again, and tells it
             return False
         if ready is None:
-            self._service.begin_plain(connection, head, planned.host, planned.plan)
+            self._service.begin_plain(connection, head, planned.host, planned.plan, names=shape.names)
         else:
             self._send(ready, connection, head, planned.host, started_at)
         return True
@@ -154,7 +154,7 @@ class PlainLane:
         if host is None:
             return None
         if shape.tells:
-            return Planned(self._flow.plan(read_plain(head, host=host)), host)
+            return Planned(self._flow.plan(read_plain(head, shape.names, host=host)), host)
         planned = Planned(self._flow.plan(_request(line, host)), host)
         if len(line) + len(value) <= MOST_PLAN_BYTES:
             self._planned[key] = planned

@@ -36,8 +36,10 @@ class ReceivedHead(NamedTuple):
     @property
     def is_persistent(self) -> bool:
         """May another request follow on this connection? HTTP/1.0 origins are not asked twice."""
-        options = self.fields.values(b"connection")
-        return not self.is_http_10 and (not options or b"close" not in list_members(options))
+        options = self.fields.combined(b"connection")
+        if options is None or b"close" not in options.lower():
+            return not self.is_http_10
+        return not self.is_http_10 and b"close" not in list_members([options])
 
 
 class Delimiter(NamedTuple):

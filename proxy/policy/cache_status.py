@@ -20,22 +20,22 @@ def format_cache_status(status: CacheStatus) -> bytes:
     """The member alone, e.g. `sidecache; hit; ttl=41; detail=l1`."""
     if status.hit and status.ttl is not None and status.detail is not None:
         return HIT_FORMAT % (status.ttl, detail_parameter(status.detail))
-    parts = [_CACHE]
+    text = _CACHE
     if status.hit:
-        parts.append(b"hit")
+        text += b"; hit"
     elif status.forward is not None:
-        parts.append(b"fwd=" + status.forward.value.encode())
+        text += status.forward.parameter
     if status.forward_status is not None:
-        parts.append(b"fwd-status=%d" % status.forward_status)
+        text += b"; fwd-status=%d" % status.forward_status
     if status.ttl is not None:
-        parts.append(b"ttl=%d" % status.ttl)
+        text += b"; ttl=%d" % status.ttl
     if status.stored:
-        parts.append(b"stored")
+        text += b"; stored"
     if status.collapsed:
-        parts.append(b"collapsed")
+        text += b"; collapsed"
     if status.detail is not None:
-        parts.append(detail_parameter(status.detail))
-    return b"; ".join(parts)
+        text += b"; " + detail_parameter(status.detail)
+    return text
 
 
 def whole_seconds_left(seconds_left: float, *, is_stale: bool = False) -> int:

@@ -5,7 +5,7 @@ A response to HEAD updates in the same way (§4.3.5), once `updated_head` is ask
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from proxy.model import (
     FieldLine,

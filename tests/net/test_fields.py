@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.net.fields import NameMemo, are_field_lines, is_field_value, is_token, list_members
+from proxy.model import Fields
+from proxy.net.fields import are_clean, is_field_value, is_token, list_members
 
 TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 VALUE_BYTES = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
@@ -16,23 +17,23 @@ def test_each_byte_is_known_as_part_of_a_name_or_a_value(byte: int) -> None:
 
     assert is_token(b"a" + one) is (one in TOKEN_BYTES)
     assert is_field_value(b"a" + one) is (one in VALUE_BYTES)
-    assert are_field_lines([(b"a" + one, b"v")]) is (one in TOKEN_BYTES)
-    assert are_field_lines([(b"a", b"v" + one)]) is (one in VALUE_BYTES)
+    assert are_clean(Fields([(b"a" + one, b"v")])) is (one in TOKEN_BYTES)
+    assert are_clean(Fields([(b"a", b"v" + one)])) is (one in VALUE_BYTES)
 
 
 def test_a_name_is_never_empty_but_a_value_may_be() -> None:
     assert not is_token(b"")
     assert is_field_value(b"")
-    assert not are_field_lines([(b"", b"v")])
-    assert are_field_lines([(b"a", b"")])
-    assert are_field_lines([])
+    assert not are_clean(Fields([(b"", b"v")]))
+    assert are_clean(Fields([(b"a", b"")]))
+    assert are_clean(Fields([]))
 
 
 @given(st.lists(st.tuples(st.binary(max_size=4), st.binary(max_size=4)), max_size=4))
 def test_lines_are_judged_together_as_each_one_would_be(lines: list[tuple[bytes, bytes]]) -> None:
     expected = all(is_token(name) and is_field_value(value) for name, value in lines)
 
-    assert are_field_lines(lines) is expected
+    assert are_clean(Fields(lines)) is expected
 
 
 @pytest.mark.parametrize(
@@ -47,24 +48,3 @@ def test_lines_are_judged_together_as_each_one_would_be(lines: list[tuple[bytes,
 )
 def test_list_members_are_stripped_and_lower_case(values: list[bytes], expected: list[bytes]) -> None:
     assert list_members(values) == expected
-
-
-def test_a_rule_is_asked_once_for_each_name_that_is_remembered() -> None:
-    asked: list[bytes] = []
-
-    def rule(name: bytes) -> bool:
-        asked.append(name)
-        return name == b"a"
-
-    memo = NameMemo(rule)
-    long = b"n" * 65
-
-    assert [memo[b"a"], memo[b"b"], memo[b"a"], memo[long], memo[long]] == [True, False, True, False, False]
-    assert asked == [b"a", b"b", long, long]
-
-
-def test_no_more_than_a_thousand_names_are_remembered() -> None:
-    memo = NameMemo(lambda name: True)
-
-    assert all(memo[b"%d" % number] for number in range(3000))
-    assert len(memo) == 1024

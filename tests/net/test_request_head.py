@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.model import FailureKind, OriginFailure
+from proxy.model import FailureKind, Fields, OriginFailure
 from proxy.net.request_head import encode_request_head
 
 
@@ -13,7 +13,7 @@ from proxy.net.request_head import encode_request_head
     [b"/", b"*", b"/x/?", b"/a#b?", b"/a%2Fb/../c%20d/%7e//x;y=1?a=%2f&&", b'/<>"{}|\\^`[]', b"/\xe9"],
 )
 def test_the_target_goes_out_byte_for_byte(target: bytes) -> None:
-    assert encode_request_head("GET", target, [(b"Host", b"a"), (b"x", b"")]) == (
+    assert encode_request_head("GET", target, Fields([(b"Host", b"a"), (b"x", b"")])) == (
         b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nx: \r\n\r\n"
     )
 
@@ -47,7 +47,7 @@ REFUSED = [
 def test_what_could_forge_a_line_is_refused(
     method: str, target: bytes, lines: list[tuple[bytes, bytes]]
 ) -> None:
-    outcome = encode_request_head(method, target, lines)
+    outcome = encode_request_head(method, target, Fields(lines))
 
     assert isinstance(outcome, OriginFailure)
     assert outcome.kind is FailureKind.INVALID_REQUEST
@@ -61,7 +61,7 @@ def test_what_could_forge_a_line_is_refused(
 def test_whatever_is_given_the_head_has_as_many_lines_as_it_should(
     method: str, target: bytes, lines: list[tuple[bytes, bytes]]
 ) -> None:
-    head = encode_request_head(method, target, lines)
+    head = encode_request_head(method, target, Fields(lines))
 
     assert isinstance(head, OriginFailure) or head.split(b"\r\n") == [
         b"%b %b HTTP/1.1" % (method.encode(), target),
