@@ -30,7 +30,8 @@ NOTHING_SENT = Sent(0, is_complete=False)
 async def send(head: bytes, body: bytes | Body, framing: BodyFraming, output: ClientOutput) -> Sent:
     """Send the answer at the client's pace; a body that is not read to its end is abandoned."""
     if isinstance(body, bytes):
-        return await _send_bytes(head, body if framing.end is not End.NO_BODY else b"", output)
+        sent = write_whole(head, body if framing.end is not End.NO_BODY else b"", output)
+        return await _drained(sent, output) if output.is_full else sent
     sending = _Streaming(body, framing, output)
     try:
         return await sending.run(head)
@@ -55,8 +56,7 @@ def write_whole(head: bytes, body: bytes, output: ClientOutput) -> Sent:
     return Sent(len(body), is_complete=True)
 
 
-async def _send_bytes(head: bytes, body: bytes, output: ClientOutput) -> Sent:
-    sent = write_whole(head, body, output)
+async def _drained(sent: Sent, output: ClientOutput) -> Sent:
     try:
         await output.drained()
     except ConnectionError:

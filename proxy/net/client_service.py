@@ -93,7 +93,7 @@ class ClientService:
         )
         if isinstance(request, Refusal):
             return await self._refuse(turn.connection, request, method=message.method)
-        return await self._answer(turn, request, None)
+        return Finished(connection, may_go_on=await self._answer(turn, request, None))
 
     def begin_plain(
         self, connection: ClientConnection, head: bytes, host: bytes, plan: object, *, names: FieldNames
@@ -107,31 +107,34 @@ class ClientService:
         """The plain lane has answered, but the client is slow to take it."""
         self._begin(connection, self._drain(connection))
 
-    def _begin(self, connection: ClientConnection, answering: Coroutine[Any, Any, bool]) -> None:
+    def _begin(self, connection: ClientConnection, answering: Coroutine[Any, Any, None]) -> None:
         connection.begin_plain()
-        task = spawn("plain request", self._end(connection, answering))
+        task = spawn("plain request", answering)
         self.under_way.add(task)
         task.add_done_callback(self.under_way.discard)
 
-    async def _end(self, connection: ClientConnection, answering: Coroutine[Any, Any, bool]) -> None:
+    async def _answer_plain(self, turn: Turn, request: Request, plan: object) -> None:
         may_go_on = False
         try:
-            may_go_on = await answering
+            may_go_on = await self._answer(turn, request, plan)
+        finally:
+            turn.connection.end_plain(may_go_on=may_go_on)
+
+    async def _drain(self, connection: ClientConnection) -> None:
+        may_go_on = False
+        try:
+            with suppress(ConnectionError):
+                await connection.output.drained()
+                may_go_on = True
         finally:
             connection.end_plain(may_go_on=may_go_on)
 
-    async def _answer_plain(self, turn: Turn, request: Request, plan: object) -> bool:
-        return (await self._answer(turn, request, plan)).may_go_on
-
-    async def _drain(self, connection: ClientConnection) -> bool:
-        with suppress(ConnectionError):
-            await connection.output.drained()
-            return True
-        return False
-
-    async def _answer(self, turn: Turn, request: Request, plan: object) -> Finished:
+    async def _answer(self, turn: Turn, request: Request, plan: object) -> bool:
+        """Whether another request may follow on the connection."""
         started_at = time.monotonic()
-        answer = self._blame_slow_client(turn, await self._ask(request, plan))
+        answer = await self._ask(request, plan)
+        if turn.body is not None and turn.body.is_overdue:
+            answer = self._blame_slow_client(answer)
         sent, persists = NOTHING_SENT, False
         try:
             sent, persists = await self._send(turn, request, answer)
@@ -142,7 +145,7 @@ class ClientService:
             await self._pump(turn.connection, answer.tunnel)
         elif sent.is_complete and not persists and turn.connection.has_more_input:
             await turn.connection.linger()
-        return Finished(turn.connection, may_go_on=persists)
+        return persists
 
     async def _ask(self, request: Request, plan: object) -> Answer:
         """The plan is None where nobody has made one yet: then L1 has not been asked either."""
@@ -161,10 +164,9 @@ class ClientService:
             _log.exception("request crashed", method=request.method, target=request.target)
         return problem_answer(500, "This request failed; the log says why.", now=time.time())
 
-    def _blame_slow_client(self, turn: Turn, answer: Answer) -> Answer:
+    def _blame_slow_client(self, answer: Answer) -> Answer:
         """408 instead of the failure that a client caused which stopped sending its body."""
-        is_failure = answer.failure is not None and answer.failure.kind is FailureKind.CLIENT_BODY
-        if turn.body is None or not turn.body.is_overdue or not is_failure:
+        if answer.failure is None or answer.failure.kind is not FailureKind.CLIENT_BODY:
             return answer
         self._metrics.client_timeouts.add("body")
         return replace(

@@ -16,7 +16,7 @@ from proxy.net.forwarding import interim_head
 from proxy.net.origin_connection import CloseCause, OriginConnection
 from proxy.net.received_body import ReceivedBody
 from proxy.net.response_head import Delimiter, ReceivedHead
-from proxy.net.response_parser import ResponseParser
+from proxy.net.response_parser import Begun, ResponseParser, read_begun
 from proxy.net.upload import frame_whole, send_body
 from proxy.observe.tasks import spawn
 
@@ -38,9 +38,11 @@ class Exchange:
         "_interim_heads",
         "_is_paused",
         "_is_request_sent",
+        "_max_head",
         "_on_end",
         "_parser",
         "_patience",
+        "_relays_codings",
         "_request",
         "_upload",
         "_waiter",
@@ -77,9 +79,10 @@ class Exchange:
         self._request = request
         self._patience = patience
         self._on_end = on_end
-        self._parser = ResponseParser(
-            request.method, max_head=max_head, may_switch=request.upgrade, relays_codings=relays_codings
-        )
+        self._max_head = max_head
+        self._relays_codings = relays_codings
+        self._parser: ResponseParser | None = None
+        """None until bytes have come that are not at once a whole response."""
         self._interim_heads: deque[ReceivedHead] | None = None
         self._has_partial_head = False
         self._is_paused = False
@@ -156,20 +159,53 @@ class Exchange:
 
     def on_bytes(self, data: bytes) -> None:
         """From the connection."""
-        self.has_response_byte = True
-        self._parser.feed(data, self)
+        parser = self._parser
+        if parser is None:
+            begun = self._read_first(data)
+            if begun is not None and begun.is_whole:
+                self._take_whole(begun)
+                return
+            parser = self._parser = self._make_parser()
+            if begun is None:
+                parser.feed(data, self)
+            else:
+                parser.go_on(begun, self)
+        else:
+            parser.feed(data, self)
         if self.has_ended:
             return
         if self.head is not None:
             self._await_more()
-        elif self._parser.is_within_head and not self._has_partial_head:
+        elif parser.is_within_head and not self._has_partial_head:
             self._has_partial_head = True
             # Once, and not again for each byte: a dripped head must not live for ever.
             self.connection.deadline.set(self._patience.idle)
 
+    def _read_first(self, data: bytes) -> Begun | None:
+        self.has_response_byte = True
+        method = self._request.method
+        return read_begun(data, method, max_head=self._max_head, relays_codings=self._relays_codings)
+
+    def _take_whole(self, begun: Begun) -> None:
+        """All at once: what `on_final_head`, `on_piece` and `on_end` do one after the other."""
+        self.head, self.delimiter, content = begun
+        self.body = ReceivedBody.whole(begun.delimiter.length, content)
+        self._end(self._cause_after_response(has_surplus=False))
+        self._wake()
+
+    def _make_parser(self) -> ResponseParser:
+        request = self._request
+        return ResponseParser(
+            request.method,
+            max_head=self._max_head,
+            may_switch=request.upgrade,
+            relays_codings=self._relays_codings,
+        )
+
     def on_eof(self) -> bool:
         """From the connection. True for a tunnel: the other direction may go on."""
-        self._parser.feed_eof(self)
+        parser = self._parser or self._make_parser()
+        parser.feed_eof(self)
         return not self.has_ended
 
     def on_lost(self, error: Exception | None) -> None:

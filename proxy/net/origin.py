@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
 
 from proxy.config.schema import Forwarded, Limits, Origin
 from proxy.model import FailureKind, OriginFailure, OriginResponse, Request
@@ -34,15 +33,6 @@ SMALLEST_MAX_HEAD = 32 * 1024
 """Heads of this size are always taken from the origin, however small `limits.head` is for clients."""
 _EVENT_STREAM = b"text/event-stream"
 _TUNNELS_FULL = OriginFailure(FailureKind.TUNNELS_FULL, "limits.tunnels are open")
-
-
-class _Attempt(NamedTuple):
-    """One sending of a request and how it went up to the head."""
-
-    exchange: Exchange
-    outcome: ReceivedHead | OriginFailure
-    requested_at: float
-    received_at: float
 
 
 class OriginClient:
@@ -134,36 +124,43 @@ class OriginClient:
             return place
         outcome: OriginResponse | OriginFailure | None = None
         try:
-            outcome = await self._sent(request, head, place, route=route, patience=patience)
+            connection = None if request.upgrade else self._pool.take_idle()
+            if connection is None:
+                opened = await self._pool.acquire(fresh=request.upgrade, timeout=max(patience, 0))
+                if isinstance(opened, OriginFailure):
+                    return opened
+                connection = opened
+            outcome = await self._sent(request, head, place, connection, route=route)
         finally:
-            if not isinstance(outcome, OriginResponse):
+            if outcome.__class__ is not OriginResponse:
                 place.leave()
         return outcome
 
     async def _sent(
-        self, request: Request, head: bytes, place: Place, *, route: str, patience: float
+        self, request: Request, head: bytes, place: Place, connection: OriginConnection, *, route: str
     ) -> OriginResponse | OriginFailure:
-        attempt = await self._attempt(
-            request, head, place, route=route, patience=patience, fresh=request.upgrade
-        )
-        if isinstance(attempt, _Attempt) and _may_send_again(request, attempt):
+        """Sent on this connection, and once more on a fresh one where that is allowed."""
+        while True:
+            exchange = self._exchange(request, connection, place)
+            requested_at, sent_at = self._clock(), self._monotonic()
+            try:
+                exchange.begin(head)
+                outcome = await exchange.final_head()
+            except BaseException:
+                exchange.stop()
+                raise
+            self._record.waited(request, outcome, route=route, seconds=self._monotonic() - sent_at)
+            if isinstance(outcome, ReceivedHead):
+                return self._response(exchange, outcome, place, requested_at)
+            if not _may_send_again(request, exchange, outcome):
+                return outcome
             self._record.retry()
-            patience = self._config.pool.acquire_timeout
-            attempt = await self._attempt(request, head, place, route=route, patience=patience, fresh=True)
-        if isinstance(attempt, OriginFailure):
-            return attempt
-        if isinstance(attempt.outcome, OriginFailure):
-            return attempt.outcome
-        return self._response(attempt, attempt.outcome, place)
+            opened = await self._pool.acquire(fresh=True, timeout=self._config.pool.acquire_timeout)
+            if isinstance(opened, OriginFailure):
+                return opened
+            connection = opened
 
-    async def _attempt(
-        self, request: Request, head: bytes, place: Place, *, route: str, patience: float, fresh: bool
-    ) -> _Attempt | OriginFailure:
-        connection: OriginConnection | OriginFailure | None = None if fresh else self._pool.take_idle()
-        if connection is None:
-            connection = await self._pool.acquire(fresh=fresh, timeout=max(patience, 0))
-        if isinstance(connection, OriginFailure):
-            return connection
+    def _exchange(self, request: Request, connection: OriginConnection, place: Place) -> Exchange:
         exchange = Exchange(
             request,
             connection,
@@ -173,30 +170,22 @@ class OriginClient:
             on_end=self._on_end,
         )
         self._exchanges[exchange] = place
-        requested_at, sent_at = self._clock(), self._monotonic()
-        try:
-            exchange.begin(head)
-            outcome = await exchange.final_head()
-        except BaseException:
-            exchange.stop()
-            raise
-        self._record.waited(request, outcome, route=route, seconds=self._monotonic() - sent_at)
-        return _Attempt(exchange, outcome, requested_at, self._clock())
+        return exchange
 
     def _response(
-        self, attempt: _Attempt, received: ReceivedHead, place: Place
+        self, exchange: Exchange, received: ReceivedHead, place: Place, requested_at: float
     ) -> OriginResponse | OriginFailure:
-        exchange = attempt.exchange
         # What has ended is back in the pool already.
         leaves_slot = not exchange.has_ended and (received.status == 101 or _is_event_stream(received))
         if leaves_slot and not self._keep_open(exchange, place):
             return _TUNNELS_FULL
+        received_at = self._clock()
         return OriginResponse(
-            head=response_head(received, via=self._has_via, now=attempt.received_at),
+            head=response_head(received, via=self._has_via, now=received_at),
             body=exchange.body,
             framing=exchange.delimiter.framing,
-            requested_at=attempt.requested_at,
-            received_at=attempt.received_at,
+            requested_at=requested_at,
+            received_at=received_at,
             tunnel=self._tunnel(exchange) if received.status == 101 else None,
         )
 
@@ -222,12 +211,11 @@ class OriginClient:
             place.leave()
 
 
-def _may_send_again(request: Request, attempt: _Attempt) -> bool:
+def _may_send_again(request: Request, exchange: Exchange, failure: OriginFailure) -> bool:
     """Only what cannot have been answered, on a connection that the origin may have closed before it."""
-    exchange, outcome = attempt.exchange, attempt.outcome
-    was_closed = isinstance(outcome, OriginFailure) and outcome.kind is FailureKind.RESET
-    is_unanswered = was_closed and not exchange.has_response_byte and exchange.connection.is_reused
-    return is_unanswered and request.body is None and request.method in IDEMPOTENT
+    is_unanswered = failure.kind is FailureKind.RESET and not exchange.has_response_byte
+    may_have_been_closed = is_unanswered and exchange.connection.is_reused
+    return may_have_been_closed and request.body is None and request.method in IDEMPOTENT
 
 
 def _is_event_stream(head: ReceivedHead) -> bool:

@@ -45,16 +45,26 @@ class ReceivedBody:
         "length",
     )
 
-    def __init__(self, length: int | None, source: Source) -> None:
+    def __init__(self, length: int | None, source: Source | None) -> None:
         self.length = length
         self.is_complete = False
         """Its end has arrived, though pieces may be unread."""
-        self._source: Source | None = source
+        self._source = source
         self._pieces: deque[bytes] = deque()
         self._unread = 0
         self._is_paused = False
         self._failure: OriginFailure | None = None
         self._waiter: asyncio.Future[None] | None = None
+
+    @classmethod
+    def whole(cls, length: int | None, content: bytes) -> ReceivedBody:
+        """One that has arrived to its end; `length` is what its head stated."""
+        body = cls(length, None)
+        body.is_complete = True
+        if content:
+            body._pieces.append(content)
+            body._unread = len(content)
+        return body
 
     async def read(self) -> bytes:
         """The next piece as it arrived; b"" at the end. What arrived before a failure comes before it."""

@@ -7,7 +7,7 @@ sockets, no clock, no policy. What follows the response on the connection is the
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from proxy.model import FailureKind, Framing, OriginFailure
 from proxy.net.body_decoders import BodyDecoder, ChunkedDecoder, CountedDecoder, UntilCloseDecoder
@@ -16,6 +16,7 @@ from proxy.net.response_head import Delimiter, ReceivedHead, delimit, invalid, p
 MAX_INTERIM_HEADS = 32
 """Heads with status 1xx before the final one; each is held until its client has taken it."""
 
+FIRST_FINAL_STATUS = 200
 _END = b"\r\n\r\n"
 _START = b"HTTP/1."
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -38,6 +39,35 @@ class Sink(Protocol):
 
     def on_fault(self, failure: OriginFailure) -> None:
         """This is no response, or not all of one."""
+
+
+class Begun(NamedTuple):
+    """A final head, how the end of its body is known, and what came with it of that."""
+
+    head: ReceivedHead
+    delimiter: Delimiter
+    rest: bytes
+
+    @property
+    def is_whole(self) -> bool:
+        """The body is there to its end, and nothing behind it."""
+        framing = self.delimiter.framing
+        if framing is Framing.LENGTH:
+            return len(self.rest) == self.delimiter.length
+        return framing is Framing.NONE and not self.rest
+
+
+def read_begun(data: bytes, method: str, *, max_head: int, relays_codings: bool) -> Begun | None:
+    """What the first bytes of a connection are, if they begin with a final head; None: a parser has to see.
+
+    Nearly all answers of an API are whole in the first read: for them no parser is made.
+    """
+    size = data.find(_END) + len(_END)
+    head = parse_head(data[:size]) if len(_END) <= size <= max_head else None
+    if not isinstance(head, ReceivedHead) or head.status < FIRST_FINAL_STATUS:
+        return None
+    delimiter = delimit(head, method, relays_codings=relays_codings)
+    return None if isinstance(delimiter, OriginFailure) else Begun(head, delimiter, data[size:])
 
 
 class ResponseParser:
@@ -145,6 +175,11 @@ class ResponseParser:
         if isinstance(delimiter, OriginFailure):
             sink.on_fault(delimiter)
             return
+        self.go_on(Begun(head, delimiter, rest), sink)
+
+    def go_on(self, begun: Begun, sink: Sink) -> None:
+        """Tell what the head and the bytes behind it mean, and go on behind these."""
+        head, delimiter, rest = begun
         self._decoder = decoder = self._decoder_for(delimiter)
         sink.on_final_head(head, delimiter)
         if rest or decoder.is_complete:
