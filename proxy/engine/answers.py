@@ -187,7 +187,7 @@ def why_not_stored(forward: Forward, status: int, reason: Reason) -> CacheStatus
     """The Cache-Status of a response that was asked for and could not be stored."""
     if reason in _BYPASSES:
         forward = Forward.BYPASS
-    return CacheStatus(forward=forward, forward_status=status, detail=reason.value)
+    return CacheStatus(forward=forward, forward_status=status, detail=reason.word)
 
 
 def failed(ending: Failed, forward: Forward, *, now: float, route: str, collapsed: bool = False) -> Answer:

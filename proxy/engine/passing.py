@@ -107,9 +107,7 @@ class Passing:
             await told
         if lookup is not None and request.method == "HEAD":
             self._fetcher.freshen(lookup, response, capture)
-        status = CacheStatus(
-            forward=why.forward, forward_status=response.head.status, detail=why.reason.value
-        )
+        status = CacheStatus(forward=why.forward, forward_status=response.head.status, detail=why.reason.word)
         return answers.passed(response, status, outcome, route=route)
 
     def _heir(self, request: Request, response: OriginResponse) -> _Heir | None:

@@ -76,7 +76,9 @@ class Fields:
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of the field, one per line, in order; empty when absent."""
-        places = (self._names or self._arrange()).places.get(name, ())
+        places = (self._names or self._arrange()).places.get(name)
+        if places is None:
+            return []
         return [self._values[place] for place in places]
 
     def first(self, name: bytes) -> bytes | None:

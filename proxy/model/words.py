@@ -76,6 +76,9 @@ class Reason(Enum):
     TOO_MANY_TAGS = "too-many-tags"
     OTHER_REPRESENTATION = "other-representation"
 
+    def __init__(self, word: str) -> None:
+        self.word = word
+
 
 class Claim(Enum):
     """What became of the wish to be the one replica that fetches a key."""

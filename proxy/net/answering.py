@@ -5,7 +5,7 @@ Knows framing and backpressure; must not know what the answer is, nor what follo
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from proxy.model import Body, BodyBroken
 from proxy.net import wire
@@ -17,7 +17,7 @@ COPIED_BYTES = 64 * 1024
 leaves in one piece with its head."""
 
 
-class Sent(NamedTuple):
+class Sent(Struct, frozen=True):
     """What left: bytes of the body, and whether that was all of it."""
 
     size: int

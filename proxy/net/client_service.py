@@ -24,6 +24,7 @@ from proxy.net.client_connection import ClientConnection
 from proxy.net.client_turn import Turn
 from proxy.net.plain_head import read_plain
 from proxy.net.plain_lane import PlainFlow
+from proxy.net.received_body import ReceivedBody
 from proxy.net.refusals import Refusal, problem_answer
 from proxy.net.request_reading import read_request
 from proxy.net.tunnels import pump
@@ -96,11 +97,25 @@ class ClientService:
         return Finished(connection, may_go_on=await self._answer(turn, request, None))
 
     def begin_plain(
-        self, connection: ClientConnection, head: bytes, host: bytes, plan: object, *, names: FieldNames
+        self,
+        connection: ClientConnection,
+        head: bytes,
+        host: bytes,
+        plan: object,
+        *,
+        names: FieldNames,
+        content: bytes,
     ) -> None:
         """Answer a head that the plain lane has taken: in a task of its own, without aiohttp's request."""
         turn = Turn(connection)
-        request = read_plain(head, names, host=host, peer=connection.peer, on_interim=turn.send_interim)
+        request = read_plain(
+            head,
+            names,
+            host=host,
+            peer=connection.peer,
+            body=ReceivedBody.whole(len(content), content) if content else None,
+            on_interim=turn.send_interim,
+        )
         self._begin(connection, self._answer_plain(turn, request, plan))
 
     def begin_draining(self, connection: ClientConnection) -> None:

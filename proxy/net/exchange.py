@@ -188,8 +188,8 @@ class Exchange:
 
     def _take_whole(self, begun: Begun) -> None:
         """All at once: what `on_final_head`, `on_piece` and `on_end` do one after the other."""
-        self.head, self.delimiter, content = begun
-        self.body = ReceivedBody.whole(begun.delimiter.length, content)
+        self.head, self.delimiter = begun.head, begun.delimiter
+        self.body = ReceivedBody.whole(begun.delimiter.length, begun.rest)
         self._end(self._cause_after_response(has_surplus=False))
         self._wake()
 

@@ -1,4 +1,5 @@
-"""The strict reading of plain request heads: GET or HEAD, HTTP/1.1, no body, nothing about the connection.
+"""The strict reading of plain request heads: HTTP/1.1, nothing about the connection; GET or HEAD without a
+body, or a method with one of a stated length.
 
 A client sends the same field names with every request. For each such list of names one pattern is made that
 takes a whole head: a closed alphabet of targets, `name: value` lines of visible ASCII and spaces, the empty
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from proxy.model import FieldNames, Fields, Request, names_of
+from proxy.model import FieldNames, Fields, InboundBody, Request, names_of
 from proxy.net.fields import TOKEN
 from proxy.net.head_reading import MAX_FIELDS
 from proxy.net.request_reading import OnInterim
@@ -40,16 +41,20 @@ _NEVER = frozenset(
 )
 """Fields whose meaning is the whole lane's: framing, the connection, ranges, other preconditions."""
 _NEVER_PREFIXES = (b"content", b"sec-websocket")
+_LENGTH = b"content-length"
+_OF_BODIES = frozenset({_LENGTH, b"content-type"})
+"""Of those about the content, what a request with a body may have."""
 
 _NAMES = re.compile(rb"\r\n([^:\r\n]*+):").findall
 _VALUES = re.compile(rb": ([^\r]*+)").findall
 """Of a head that a shape has taken: its request line holds no space behind a colon."""
-_SPARE_SPACE = re.compile(rb":  | \r")
 _NAME = re.compile(TOKEN + rb"++").fullmatch
-_REQUEST_LINE = rb"((?:GET|HEAD) /[A-Za-z0-9\-._~%/?&=+,;:@!$'()*]*+) HTTP/1\.1\r\n"
+_REST_OF_LINE = rb" /[A-Za-z0-9\-._~%/?&=+,;:@!$'()*]*+) HTTP/1\.1\r\n"
+_REQUEST_LINE = rb"((?:GET|HEAD)" + _REST_OF_LINE
+_LINE_WITH_BODY = rb"((?:DELETE|PATCH|POST|PUT)" + _REST_OF_LINE
 _VALUE = rb"[ -~]*+"
 _KEEP_ALIVE = rb"[Kk]eep-[Aa]live"
-_CAPTURED = {b"host": rb"(" + _VALUE + rb")"} | dict.fromkeys(CONDITIONS, rb"(" + _VALUE + rb")")
+_CAPTURED = dict.fromkeys((b"host", *CONDITIONS), rb"(" + _VALUE + rb")") | {_LENGTH: rb"([1-9][0-9]{0,8})"}
 
 
 class Shape(NamedTuple):
@@ -59,6 +64,8 @@ class Shape(NamedTuple):
     """Groups: method and target, then the values of Host and of the conditions, in the head's order."""
     host: int
     """Which group Host is."""
+    length: int
+    """Which group the length of the body is; 0: there is no body."""
     conditions: tuple[tuple[int, bytes], ...]
     """Groups of the conditions, and their names as sent."""
     tells: bool
@@ -76,14 +83,17 @@ def shape_of(names: tuple[bytes, ...], telling: AbstractSet[bytes]) -> Shape | N
     lower = [name.lower() for name in names]
     if len(names) > MAX_FIELDS or len(set(lower)) != len(names) or b"host" not in lower:
         return None
-    if not all(map(_is_plain, lower)):
+    has_body = _LENGTH in lower
+    if not all(_is_plain(name) or (has_body and name in _OF_BODIES) for name in lower):
         return None
     captured = [name for name in lower if name in _CAPTURED]
+    line = _LINE_WITH_BODY if has_body else _REQUEST_LINE
     lines = map(_line, names, lower)
     conditions = ((place + 2, name) for place, name in enumerate(captured) if name in CONDITIONS)
     return Shape(
-        match=re.compile(_REQUEST_LINE + b"".join(lines) + rb"\r\n").fullmatch,
+        match=re.compile(line + b"".join(lines) + rb"\r\n").fullmatch,
         host=captured.index(b"host") + 2,
+        length=captured.index(_LENGTH) + 2 if has_body else 0,
         conditions=tuple(conditions),
         tells=not (telling - {b"connection"}).isdisjoint(lower),
         names=names_of(names),
@@ -96,12 +106,13 @@ def read_plain(
     *,
     host: bytes,
     peer: str = "",
+    body: InboundBody | None = None,
     on_interim: OnInterim | None = None,
 ) -> Request:
     """The request of a head that a shape with these names has taken; `host` is the normal one."""
     method, target, _ = head.split(b" ", 2)
     values = _VALUES(head)
-    if _SPARE_SPACE.search(head):
+    if b":  " in head or b" \r" in head:
         values = [value.strip(b" ") for value in values]
     return Request(
         method=method.decode(),
@@ -109,6 +120,7 @@ def read_plain(
         fields=Fields.of(names or names_of(names_in(head)), tuple(values)),
         host=host,
         peer=peer,
+        body=body,
         on_interim=on_interim,
     )
 

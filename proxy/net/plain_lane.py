@@ -1,4 +1,5 @@
-"""The plain lane: answers hits in the step in which their bytes arrive, and spares plain misses the parser.
+"""The plain lane: answers hits in the step in which their bytes arrive, and spares other plain requests the
+parser: misses, what passes, and bodies that have come whole with their head.
 
 What it does not take it leaves untouched to the whole lane, which parses with aiohttp. Both ask the same flow
 and write heads with the same `wire.py`: a lane never changes an answer.
@@ -18,6 +19,7 @@ from lru import LRU
 from proxy.model import FieldLine, Fields, Hit, Request
 from proxy.net import wire
 from proxy.net.answering import COPIED_BYTES
+from proxy.net.head_reading import HEAD_END
 from proxy.net.plain_head import Shape, names_in, read_plain, shape_of
 from proxy.net.request_reading import normal_host
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from proxy.net.client_service import ClientService
 
 _H = b"HEAD"[0]
+_BEGINNINGS = (b"GET /", b"HEAD /", b"POST /", b"PUT /", b"PATCH /", b"DELETE /")
+MOST_CONTENT_BYTES = 64 * 1024
+"""Of a request's body that has come with its head; the whole lane lets the client wait from there on."""
 MOST_SHAPES = 256
 MOST_NAME_BYTES = 1024
 """Of the names in one list: a pattern for all that fits into a head would take 70 ms to make."""
@@ -100,13 +105,16 @@ class PlainLane:
         self._telling = self._flow.telling_fields
         self._learns_at = 0.0
 
-    def take(self, connection: ClientConnection, head: bytes) -> bool:
+    def take(self, connection: ClientConnection, data: bytes) -> bool:
         """Answer, or begin to. False: nothing was done, the whole lane has to look at it.
 
-        The connection is between two requests, and `head` all that has come since the last one.
+        The connection is between two requests, and `data` all that has come since the last one.
         """
+        head, content = data, b""
+        if not data.endswith(HEAD_END):
+            head, content = _cut(data)
         # While draining, every answer has to say that it is the last.
-        if self._service.is_draining or len(head) > self._max_head:
+        if self._service.is_draining or len(head) > self._max_head or len(content) > MOST_CONTENT_BYTES:
             return False
         started_at = time.monotonic()
         shape = connection.shape
@@ -115,6 +123,8 @@ class PlainLane:
             shape = connection.shape = self._shape_of(head, started_at)
             found = None if shape is None else shape.match(head)
         if shape is None or found is None:
+            return False
+        if len(content) != (int(found[shape.length]) if shape.length else 0):
             return False
         try:
             planned = self._planned_for(shape, found, head)
@@ -125,13 +135,15 @@ class PlainLane:
         except Exception:  # noqa: BLE001 - nothing is sent: the whole lane meets the defect again, and tells it
             return False
         if ready is None:
-            self._service.begin_plain(connection, head, planned.host, planned.plan, names=shape.names)
+            self._service.begin_plain(
+                connection, head, planned.host, planned.plan, names=shape.names, content=content
+            )
         else:
             self._send(ready, connection, head, planned.host, started_at)
         return True
 
     def _shape_of(self, head: bytes, now: float) -> Shape | None:
-        if not head.startswith((b"GET /", b"HEAD /")):
+        if not head.startswith(_BEGINNINGS):
             return None
         names = names_in(head)
         if sum(map(len, names)) > MOST_NAME_BYTES:
@@ -196,6 +208,12 @@ class PlainLane:
 def missing_internals() -> list[str]:
     """What the lane and its connection touch of aiohttp's connection object, and this aiohttp lacks."""
     return [name for name in _TOUCHED if not hasattr(RequestHandler, name)]
+
+
+def _cut(data: bytes) -> tuple[bytes, bytes]:
+    """The head, if its end is there, and what has come behind it."""
+    end = data.find(HEAD_END) + len(HEAD_END)
+    return (data[:end], data[end:]) if end >= len(HEAD_END) else (data, b"")
 
 
 def _request(line: bytes, host: bytes, fields: Iterable[FieldLine] = ()) -> Request:

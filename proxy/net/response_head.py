@@ -7,7 +7,8 @@ in the reason, every transfer coding and more. Pure: knows neither the connectio
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from proxy.model import FailureKind, FieldLine, Fields, Framing, OriginFailure
 from proxy.net.fields import TOKEN, VALUE, list_members
@@ -20,12 +21,11 @@ _STATUS_LINE = rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + VALUE + rb"*+))?\r\n"
 _HEAD = re.compile(_STATUS_LINE + rb"((?:" + TOKEN + rb"++:" + VALUE + rb"*+\r\n)*+)\r\n")
 _FIELD = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
 """For what `_HEAD` has taken."""
-_TRAILING_SPACE = re.compile(rb"[ \t]\r")
 _KNOWN_CODINGS = frozenset({b"chunked", b"compress", b"deflate", b"gzip", b"x-compress", b"x-gzip"})
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 
 
-class ReceivedHead(NamedTuple):
+class ReceivedHead(Struct, frozen=True):
     """A head as the origin sent it: framing and hop-by-hop fields are still in it."""
 
     status: int
@@ -42,7 +42,7 @@ class ReceivedHead(NamedTuple):
         return not self.is_http_10 and b"close" not in list_members([options])
 
 
-class Delimiter(NamedTuple):
+class Delimiter(Struct, frozen=True):
     """How the end of the body is known, and the length that the head states."""
 
     framing: Framing
@@ -56,7 +56,7 @@ def parse_head(raw: bytes) -> ReceivedHead | OriginFailure:
         return invalid(_first_fault(raw))
     minor, status, reason, encoded = match.groups()
     lines: list[FieldLine] = _FIELD.findall(encoded)
-    if _TRAILING_SPACE.search(encoded):
+    if b" \r" in encoded or b"\t\r" in encoded:
         lines = [(name, value.rstrip(b" \t")) for name, value in lines]
     if len(lines) > MAX_FIELDS:
         return invalid(f"{len(lines)} fields, expected at most {MAX_FIELDS}")

@@ -7,7 +7,9 @@ sockets, no clock, no policy. What follows the response on the connection is the
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
 
 from proxy.model import FailureKind, Framing, OriginFailure
 from proxy.net.body_decoders import BodyDecoder, ChunkedDecoder, CountedDecoder, UntilCloseDecoder
@@ -41,7 +43,7 @@ class Sink(Protocol):
         """This is no response, or not all of one."""
 
 
-class Begun(NamedTuple):
+class Begun(Struct, frozen=True):
     """A final head, how the end of its body is known, and what came with it of that."""
 
     head: ReceivedHead
@@ -179,7 +181,7 @@ class ResponseParser:
 
     def go_on(self, begun: Begun, sink: Sink) -> None:
         """Tell what the head and the bytes behind it mean, and go on behind these."""
-        head, delimiter, rest = begun
+        head, delimiter, rest = begun.head, begun.delimiter, begun.rest
         self._decoder = decoder = self._decoder_for(delimiter)
         sink.on_final_head(head, delimiter)
         if rest or decoder.is_complete:

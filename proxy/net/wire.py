@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from enum import Enum
 from http import HTTPStatus
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from proxy.model import Answer, Hit, ResponseHead
 from proxy.policy.cache_status import HIT_FORMAT, detail_parameter, format_cache_status
@@ -37,7 +38,7 @@ class End(Enum):
     CLOSE = "close"
 
 
-class BodyFraming(NamedTuple):
+class BodyFraming(Struct, frozen=True):
     """How the body ends and the length that the head states; None: it states none."""
 
     end: End
@@ -53,6 +54,9 @@ class Persistence(Enum):
     """It stays open, and an HTTP/1.0 client needs to be told."""
     CLOSE = b"Connection: close\r\n"
     UPGRADE = b"Connection: upgrade\r\n"
+
+    def __init__(self, line: bytes) -> None:
+        self.line = line
 
 
 def frame(answer: Answer, *, method: str, version: tuple[int, int]) -> BodyFraming:
@@ -78,7 +82,7 @@ def response_head(
         parts.append(b"Cache-Status: %b\r\n" % format_cache_status(answer.cache_status))
         if with_x_cache_status:
             parts.append(b"X-Cache-Status: %b\r\n" % answer.outcome.nginx_word.encode())
-    parts += (_framing_line(framing), persistence.value, b"\r\n")
+    parts += (_framing_line(framing), persistence.line, b"\r\n")
     return b"".join(parts)
 
 

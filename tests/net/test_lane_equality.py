@@ -189,6 +189,13 @@ GETS = st.builds(
     st.sampled_from(["shop", "shop", "SHOP:80", "other", "a b"]),
     st.sampled_from(["HTTP/1.1"] * 7 + ["HTTP/1.0"]),
 )
+WITH_BODIES = st.builds(
+    lambda path, fields, method, body: request(path, *fields, method=method, body=body),
+    st.sampled_from(PATHS),
+    st.lists(st.sampled_from([*FIELDS, "Content-Type: text/plain", "Expect: 100-continue"]), max_size=2),
+    st.sampled_from(["POST", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "GET"]),
+    st.sampled_from([b"12", b"x" * 5000, b"\r\n\r\n", request("/product/etag")]),
+)
 OTHERS = st.sampled_from(
     [
         request("/product/etag", method="POST", body=request("/product/plain")),
@@ -202,7 +209,7 @@ OTHERS = st.sampled_from(
 )
 SENDS = st.builds(
     Send,
-    st.lists(GETS | GETS | GETS | OTHERS, min_size=1, max_size=3).map(b"".join),
+    st.lists(GETS | GETS | GETS | WITH_BODIES | OTHERS, min_size=1, max_size=3).map(b"".join),
     st.just(()) | st.lists(st.floats(0, 1), max_size=3).map(tuple),
     st.sampled_from([0, 0, 1]),
 )
@@ -275,6 +282,17 @@ def test_t20_every_path_is_answered_alike(run: Run, path: str, method: str) -> N
 def test_t20_every_field_is_answered_alike(run: Run, field: str) -> None:
     acts = [act for path in PATHS for act in each_twice(path, field)]
     assert_equal(run, *acts, Step(5), *acts)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_t20_every_path_takes_a_body_alike(run: Run, taken: list[bytes], method: str) -> None:
+    writes = [request(path, method=method, body=b"12345") for path in PATHS]
+    acts = [
+        act for path, write in zip(PATHS, writes, strict=True) for act in (Send(request(path)), Send(write))
+    ]
+    assert_equal(run, *acts, *acts, *FILL)
+
+    assert set(writes) <= set(taken)
 
 
 STORIES: dict[str, list[Act]] = {

@@ -48,8 +48,12 @@ TAKEN = [
     request("/", "Cookie: a=b", "Authorization: Basic eA==", "Cache-Control: no-cache"),
     request("/", "Upgrade-Insecure-Requests: 1", "Priority: u=1", "Sec-Fetch-Mode: cors"),
     request("/", "X_Y: 1", "!#$%&'*+-.^_`|~: 1"),
+    *[request("/a?b", "Content-Length: 5", method=method) for method in ("DELETE", "PATCH", "POST", "PUT")],
+    request("/", "content-type: text/plain", "X: 1", "content-length: 999999999", method="POST"),
     request("/", *[f"X{number}: y" for number in range(MAX_FIELDS - 1)]),
 ]
+
+WRONG_LENGTHS = ("0", "05", "+5", "-5", " 5", "5 ", "5,5", "0x5", "5.0", "", "1000000000")
 
 NOT_TAKEN = [
     b"",
@@ -62,6 +66,14 @@ NOT_TAKEN = [
     request("/", method="POST"),
     request("/", method="get"),
     request("/", method="GETX"),
+    *[request("/", f"Content-Length: {length}", method="POST") for length in WRONG_LENGTHS],
+    *[request("/", "Content-Length: 5", method=method) for method in ("HEAD", "OPTIONS", "PURGE", "post")],
+    request("/", "Content-Type: text/plain", method="POST"),
+    request("/", "Content-Length: 5", "Content-Encoding: gzip", method="POST"),
+    request("/", "Content-Length: 5", "Transfer-Encoding: chunked", method="POST"),
+    request("/", "Content-Length: 5", "Expect: 100-continue", method="POST"),
+    request("/", "Content-Length: 5", "content-length: 5", method="POST"),
+    request("/", "Content-Length: 5", method="POST") + b"12345",
     request("/", version="HTTP/1.0"),
     request("/", version="HTTP/1.2"),
     request("/", version="http/1.1"),
@@ -193,6 +205,17 @@ def test_what_is_read_while_matching(
     assert [found[group] for group, _ in conditions] == [values[name] for _, name in conditions]
 
 
+def test_where_the_length_of_a_body_stands() -> None:
+    head = request("/a", "Content-Length: 70", "If-None-Match: e", host="h", method="PUT")
+    shape = shape_for(head)
+    assert shape is not None
+    found = shape.match(head)
+    assert found is not None
+
+    assert (found[shape.length], found[shape.host], found[1]) == (b"70", b"h", b"PUT /a")
+    assert shape.conditions == ((4, b"if-none-match"),)
+
+
 @pytest.mark.parametrize(
     ("fields", "tells"),
     [
@@ -240,7 +263,8 @@ def read_by_aiohttp(head: bytes) -> Request:
     parser = HttpRequestParser(BaseProtocol(_LOOP), _LOOP, 65536, max_headers=MAX_FIELDS)
     ((message, payload),), is_upgraded, tail = parser.feed_data(head)
     assert isinstance(message, RawRequestMessage)
-    assert payload is EMPTY_PAYLOAD
+    assert (payload is EMPTY_PAYLOAD) is ("Content-Length" not in message.headers)
+    assert not message.chunked
     assert (is_upgraded, tail, message.should_close, message.upgrade) == (False, b"", False, False)
     given_ = read_request(message, body=None, peer="")
     assert isinstance(given_, Request)
@@ -269,7 +293,8 @@ VALUES = st.sampled_from(
     ["", "shop", "shop:80", "keep-alive", "close", "chunked", "0", "a, b", "SHOP.", "[::1]:8", "a:b"]
 ) | st.text(st.characters(max_codepoint=255), max_size=6)
 LINES = st.lists(st.tuples(NAMES, VALUES), max_size=4)
-METHODS = st.sampled_from(["GET", "HEAD"]) | st.sampled_from(["GET", "POST", "get", "GE"])
+LENGTHS = st.sampled_from(["7", "2048", *WRONG_LENGTHS])
+METHODS = st.sampled_from(["GET", "HEAD"]) | st.sampled_from(["GET", "POST", "PUT", "get", "GE"])
 VERSIONS = st.just("HTTP/1.1") | st.sampled_from(["HTTP/1.1", "HTTP/1.0", "HTTP/1.11", "HTTP/2.0"])
 PATHS = st.sampled_from(["/", "/a", "/%zz?x=1", "//b"]) | st.text(
     st.characters(min_codepoint=32, max_codepoint=126), max_size=8
@@ -284,6 +309,8 @@ def heads(draw: st.DrawFn) -> bytes:
     colon = draw(COLONS)
     lines = [f"{name}{colon}{value}" for name, value in draw(LINES)]
     lines.insert(draw(st.integers(0, len(lines))), f"Host: {draw(HOSTS)}")
+    if draw(st.booleans()) and draw(st.booleans()):
+        lines.append(f"Content-Length{colon}{draw(LENGTHS)}")
     return request(draw(PATHS), *lines, method=draw(METHODS), version=draw(VERSIONS), host=None)
 
 
@@ -316,6 +343,7 @@ def taken_by_some_shape(head: bytes, *others: bytes) -> bool:
 @given(heads(), EDITS)
 @example(request("/", "X: a\x1fb"), [])
 @example(request("//[/"), [])
+@example(request("/", "Content-Length: 7", method="POST"), [])
 @example(request("/%zz?%"), [])
 def test_what_is_taken_is_what_aiohttp_would_have_read(
     head: bytes, edits: list[tuple[float, int, bytes]]

@@ -15,7 +15,7 @@ from proxy.model import Hit
 from proxy.net import plain_lane
 from proxy.net.plain_lane import MOST_PLAN_BYTES, MOST_PLANS, MOST_SHAPES, PlainLane, missing_internals
 from tests.support.canned_flow import CannedFlow, Served, plain_hit, serving
-from tests.support.raw_client import RawAnswer, RawClient, connected, request
+from tests.support.raw_client import RawAnswer, RawClient, connected, request, settle
 
 ON_BOTH_LOOPS = True
 
@@ -128,6 +128,54 @@ async def test_a_miss_goes_through_the_same_flow_with_all_its_fields() -> None:
         assert (asked.method, asked.target, asked.host, asked.peer) == ("GET", b"/a", b"shop", "127.0.0.1")
         assert asked.body is None
         assert asked.on_interim is not None
+
+
+POST = request("/p", method="POST", body=b"0123456789")
+
+
+@pytest.mark.parametrize(
+    ("segments", "taken"),
+    [
+        ([POST], [True]),
+        ([POST[:-1], POST[-1:]], [False]),
+        ([POST[:-10], POST[-10:]], [False]),
+        ([POST[:40], POST[40:]], [False]),
+        ([request("/p", "Content-Length: 10", method="POST", body=b"012345\r\n\r\n")], [False]),
+        ([request("/p", method="POST", body=b"x" * 100)], [True]),
+        ([request("/p", method="POST", body=b"x" * 101)], [False]),
+    ],
+)
+async def test_a_body_is_taken_if_it_has_come_whole_with_its_head(
+    segments: list[bytes], taken: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: list[bool] = []
+    take = PlainLane.take
+
+    def noted(lane: PlainLane, connection: Any, data: bytes) -> bool:
+        words.append(take(lane, connection, data))
+        return words[-1]
+
+    async with serving() as served, connected(served.where) as client:
+        await client.send(request("/p", method="POST", body=b"x"))  # its names are learned
+        await client.answer()
+        monkeypatch.setattr(PlainLane, "take", noted)
+        monkeypatch.setattr(plain_lane, "MOST_CONTENT_BYTES", 100)
+        for segment in segments:
+            await client.send(segment)
+            await settle()
+        body = b"".join(segments).partition(b"\r\n\r\n")[2]
+
+        assert (await client.answer()).body == b"/p|" + body
+        assert words[: len(taken)] == taken
+        assert (await ask(client)).body == b"/a|"
+
+
+async def test_what_follows_a_body_is_a_request_of_its_own() -> None:
+    async with serving() as served, connected(served.where) as client:
+        await client.send(POST)
+        await client.send(POST + POST + request("/b"))
+
+        assert [(await client.answer()).body for _ in range(4)] == [b"/p|0123456789"] * 3 + [b"/b|"]
 
 
 async def test_the_switch_turns_it_off() -> None:
