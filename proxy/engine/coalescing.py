@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import cast
+
+from msgspec import Struct, field
 
 from proxy.engine.spool import SpoolReader
 from proxy.model import (
@@ -25,24 +26,21 @@ from proxy.model import (
 from proxy.observe.tasks import spawn
 
 
-@dataclass(frozen=True, slots=True)
-class Streaming:
+class Streaming(Struct, frozen=True):
     """For the leader only: the response will be stored, its body arrives now."""
 
     head: ResponseHead
     body: SpoolReader
 
 
-@dataclass(frozen=True, slots=True)
-class Uncacheable:
+class Uncacheable(Struct, frozen=True):
     """For the leader only: the response itself, unread. Followers are released at this moment."""
 
     response: OriginResponse
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Unshared:
+class Unshared(Struct, frozen=True):
     """For the leader only: validated by a 304 that forbids to keep it (a Set-Cookie, private, ...)."""
 
     stored: StoredResponse
@@ -50,8 +48,7 @@ class Unshared:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """The whole response as an entry."""
 
     stored: StoredResponse
@@ -71,8 +68,7 @@ class Fetched:
         return self.origin_status == 304
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What another replica fetched meanwhile, as L2 has it."""
 
     stored: StoredResponse
@@ -82,15 +78,13 @@ class Found:
     """The fields of the request that looked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(Struct, frozen=True):
     """Nothing to share: each asks for itself."""
 
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The origin failed: unreachable, broken off, or an error status (then `failure` is None)."""
 
     status: int

@@ -117,7 +117,7 @@ class Passing:
             return None
         planned = self._fetcher.plan(lookup, response)
         # Only what states its lifetime: after a change nobody else knows how long it holds.
-        is_kept = isinstance(planned, StorePlan) and planned.draft.source is LifetimeSource.ORIGIN
+        is_kept = isinstance(planned, StorePlan) and planned.source is LifetimeSource.ORIGIN
         return _Heir(lookup, planned) if isinstance(planned, StorePlan) and is_kept else None
 
     def _as_get(self, request: Request, response: OriginResponse) -> Lookup | None:

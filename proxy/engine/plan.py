@@ -5,8 +5,9 @@ Made once for each request, and kept by the plain lane for all that ask the same
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
+
+from msgspec import Struct
 
 from proxy.config.policy import RoutePolicy
 from proxy.engine.lookup import Lookup
@@ -18,8 +19,7 @@ from proxy.policy.reuse import ANYONE, Asking, asking
 from proxy.policy.routes import RouteMatch, Routes
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(Struct):
     """The route of a request, and either why the cache is not asked, or where it is."""
 
     match: RouteMatch

@@ -6,7 +6,7 @@ Only what the request and the route say. What a stored or fetched response allow
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from proxy.config.schema import RoutePolicy
 from proxy.model import Fields, Forward, Reason, Request
@@ -33,8 +33,7 @@ _HOP_BY_HOP = frozenset(
 """Connection options that take no field from the request which it would not lose anyway."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bypass:
+class Bypass(Struct, frozen=True):
     """The request goes to the origin, and its answer is not stored: in the words of RFC 9211, and why."""
 
     forward: Forward

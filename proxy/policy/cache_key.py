@@ -7,9 +7,10 @@ shape says which parts follow. Then hashed with a secret: no value of a cookie o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import blake2b
 from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
 
 from proxy.model import Fields, Request, VaryRecord
 from proxy.policy.cookies import read_cookies
@@ -23,8 +24,7 @@ _VARIANT = b"sidecache-vary01"
 _SECRET = b"sidecache-secret"
 
 
-@dataclass(frozen=True, slots=True)
-class CacheKey:
+class CacheKey(Struct, frozen=True):
     """Where the answer to a request is kept, and what of the request went into it."""
 
     digest: bytes

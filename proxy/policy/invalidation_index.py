@@ -28,15 +28,21 @@ class Modes(Generic[Mark]):
     def __init__(self, keyed: Keyed, bounds: Bounds, floor: Mark | None = None) -> None:
         self.hard: Selected[Mark] = Selected(keyed, bounds, floor)
         self.soft: Selected[Mark] = Selected(keyed, bounds)
+        self._newest: Mark | None = floor
+        """No selector, nor what is left of one, has a mark above it."""
 
     def add(self, selectors: Iterable[Selector], mark: Mark, *, soft: bool) -> None:
         """All of them were applied at `mark`."""
         selected = self.soft if soft else self.hard
+        if self._newest is None or mark > self._newest:
+            self._newest = mark
         for selector in selectors:
             selected.add(selector, mark)
 
     def judge(self, entry: StoredResponse, since: Mark | None) -> Validity:
         """What the selectors newer than `since` make of the entry; None: each of them counts."""
+        if self._newest is None or (since is not None and self._newest <= since):
+            return Validity.ALIVE  # as for nearly all that was just fetched: 12 us less
         keys = keys_of(entry)
         if self.hard.selects(entry, keys, since):
             return Validity.DEAD

@@ -7,12 +7,11 @@ the fetch, is decided elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache, reduce
 from operator import or_
-from typing import NamedTuple
+from typing import Any
 
-from msgspec.structs import replace
+from msgspec import Struct
 
 from proxy.config.schema import RoutePolicy
 from proxy.model import (
@@ -47,22 +46,19 @@ _RULES: tuple[tuple[int, Callable[[ResponseDirectives], bool]], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StorePlan:
+class StorePlan(Struct, frozen=True):
     """All that a response's head decides about its entry."""
 
-    draft: StoredResponse
-    """The entry but for its body, its place and its birth."""
+    values: dict[str, Any]
+    """Those of the entry, as `StoredResponse.of` takes them, but for its body, its place and its birth."""
     vary: tuple[bytes, ...]
     """The request fields that select it (RFC 9111 §4.1)."""
 
-
-class _Making(NamedTuple):
-    """What of an entry depends on when and for which route it came."""
-
-    received_at: float
-    initial_age: float
-    tags: tuple[bytes, ...]
+    @property
+    def source(self) -> LifetimeSource:
+        """Who says how long it stays fresh."""
+        source: LifetimeSource = self.values["source"]
+        return source
 
 
 def plan(
@@ -95,12 +91,12 @@ def plan(
     if are_too_many(tags):
         return Reason.TOO_MANY_TAGS
     age = initial_age(head.fields, requested_at=requested_at, received_at=received_at)
-    made = _Making(received_at, age, tags)
-    draft = _draft(head, directives, match, given, made=made, roll=roll)
-    expires_at = _expires_at(draft, policy)
+    values = _values(head, directives, match, given, roll=roll)
+    values |= {"received_at": received_at, "initial_age": age, "tags": tags}
+    values["expires_at"] = expires_at = _expires_at(values, policy)
     if expires_at <= received_at:
         return Reason.NO_LIFETIME
-    return StorePlan(replace(draft, expires_at=expires_at), vary_names(head.fields) or ())
+    return StorePlan(values, vary_names(head.fields) or ())
 
 
 def stored(
@@ -112,7 +108,8 @@ def stored(
     fetch_seconds: float,
 ) -> StoredResponse:
     """The entry, now that its body is complete; of `key` only host and target count."""
-    return planned.draft.but(
+    return StoredResponse.of(
+        **planned.values,
         body=body,
         host=key.host,
         target=key.target,
@@ -140,15 +137,9 @@ def _lifetime(
     return given
 
 
-def _draft(
-    head: ResponseHead,
-    directives: ResponseDirectives,
-    match: RouteMatch,
-    given: Lifetime,
-    *,
-    made: _Making,
-    roll: float,
-) -> StoredResponse:
+def _values(
+    head: ResponseHead, directives: ResponseDirectives, match: RouteMatch, given: Lifetime, *, roll: float
+) -> dict[str, Any]:
     policy = match.route.policy
     rules = _rules(directives)
     part = part_of(head)
@@ -156,29 +147,21 @@ def _draft(
     described = head.fields if part is None else head.fields.without({b"content-range"})
     lasting = spread(given, share=policy.jitter, roll=roll)
     is_refreshed = not rules & (Rule.NO_CACHE | Rule.IMMUTABLE)
-    return StoredResponse.of(
-        status=head.status,
-        reason=head.reason,
-        lines=kept_fields(described, directives, policy).encode(),
-        body=b"",
-        route=match.route.name,
-        host=b"",
-        target=b"",
-        born=None,
-        received_at=made.received_at,
-        initial_age=made.initial_age,
-        lifetime=lasting.seconds,
-        expires_at=0.0,
-        source=lasting.source,
-        refresh_age=refresh_age(given, share=policy.jitter, roll=roll) if is_refreshed else None,
-        rules=rules,
-        stale_while_revalidate=_own_window(directives.stale_while_revalidate, head.status),
-        stale_if_error=_own_window(directives.stale_if_error, head.status),
-        etag=_etag(head.fields),
-        last_modified=_last_modified(head.fields),
-        tags=made.tags,
-        part=part,
-    )
+    return {
+        "status": head.status,
+        "reason": head.reason,
+        "lines": kept_fields(described, directives, policy).encode(),
+        "route": match.route.name,
+        "lifetime": lasting.seconds,
+        "source": lasting.source,
+        "refresh_age": refresh_age(given, share=policy.jitter, roll=roll) if is_refreshed else None,
+        "rules": rules,
+        "stale_while_revalidate": _own_window(directives.stale_while_revalidate, head.status),
+        "stale_if_error": _own_window(directives.stale_if_error, head.status),
+        "etag": _etag(head.fields),
+        "last_modified": _last_modified(head.fields),
+        "part": part,
+    }
 
 
 # An API's answers say the same few things.
@@ -203,14 +186,15 @@ def _last_modified(fields: Fields) -> bytes | None:
     return values[0] if len(values) == 1 and http_date(values[0]) is not None else None
 
 
-def _expires_at(draft: StoredResponse, policy: RoutePolicy) -> float:
+def _expires_at(values: dict[str, Any], policy: RoutePolicy) -> float:
     """The instant from which on the entry is of no use to anybody."""
-    can_be_validated = draft.etag is not None or draft.last_modified is not None
-    if draft.rules & Rule.NO_CACHE and not can_be_validated:
-        return draft.received_at
+    can_be_validated = values["etag"] is not None or values["last_modified"] is not None
+    rules, received_at = values["rules"], values["received_at"]
+    if rules & Rule.NO_CACHE and not can_be_validated:
+        return float(received_at)
     windows = (
-        revalidation_window(draft.rules, draft.stale_while_revalidate, policy),
-        error_window(draft.rules, draft.stale_if_error, policy),
+        revalidation_window(rules, values["stale_while_revalidate"], policy),
+        error_window(rules, values["stale_if_error"], policy),
         policy.keep if can_be_validated else 0.0,
     )
-    return draft.received_at - draft.initial_age + draft.lifetime + max(windows)
+    return float(received_at - values["initial_age"] + values["lifetime"] + max(windows))

@@ -28,7 +28,7 @@ from proxy.policy.reuse import (
     may_answer_error,
 )
 from proxy.policy.storing import StorePlan
-from tests.support.responses import NOW, date, entry, head, plan_of
+from tests.support.responses import NOW, as_planned, date, entry, head, plan_of
 from tests.support.routing import get, route_of
 
 ETAG = {"etag": b'"abc"'}
@@ -397,7 +397,7 @@ def test_promises_hold_for_any_response_request_and_time(
     planned = plan_of(head(*lines, status=status), roll=rolls[0], **policy)
     if not isinstance(planned, StorePlan):
         return
-    stored, request, now = planned.draft, wanting(value), NOW + elapsed
+    stored, request, now = as_planned(planned), wanting(value), NOW + elapsed
     decision = decided(stored, request, validity=validity, now=now, roll=rolls[1], **policy)
 
     is_served = decision.reuse in {FRESH, REFRESH}

@@ -6,7 +6,7 @@ from proxy.model import Fields, Framing, LifetimeSource, Position, Reason, Reque
 from proxy.policy.cache_key import CacheKey
 from proxy.policy.storing import StorePlan, plan, stored
 from proxy.policy.tags import MOST_TAGS
-from tests.support.responses import NOW, cache_control, date, draft_of, head, plan_of
+from tests.support.responses import NOW, as_planned, cache_control, date, draft_of, head, plan_of
 from tests.support.routing import get, match_all, routes_of
 
 ETAG = (b"ETag", b'"abc"')
@@ -178,7 +178,7 @@ def test_draft_holds_what_the_head_says() -> None:
 
     assert isinstance(planned, StorePlan)
     assert planned.vary == (b"a", b"b")
-    draft = planned.draft
+    draft = as_planned(planned)
     assert (draft.status, draft.reason, draft.route) == (203, b"Fine", "all")
     assert draft.lines == (
         b"Date: " + date(-5) + b"\r\ncache-control: max-age=60\r\n"
@@ -224,7 +224,7 @@ def test_tags_of_response_route_and_predecessor_are_joined() -> None:
     )
 
     assert isinstance(planned, StorePlan)
-    assert planned.draft.tags == (b"old", b"b", b"shop", b"product:42")
+    assert as_planned(planned).tags == (b"old", b"b", b"shop", b"product:42")
 
 
 def test_stored_entry_knows_its_place_and_birth() -> None:
@@ -243,7 +243,7 @@ def test_stored_entry_knows_its_place_and_birth() -> None:
         born,
         0.5,
     )
-    assert entry.lines == planned.draft.lines
+    assert entry.lines == as_planned(planned).lines
 
 
 def test_route_that_caches_nothing_plans_nothing() -> None:

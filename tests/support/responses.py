@@ -57,7 +57,12 @@ def draft_of(given: ResponseHead, request: Request | None = None, **how: Any) ->
     """The entry that the rules plan; they must plan one."""
     planned = plan_of(given, request, **how)
     assert isinstance(planned, StorePlan), planned
-    return planned.draft
+    return as_planned(planned)
+
+
+def as_planned(planned: StorePlan) -> StoredResponse:
+    """The entry without its body, its place and its birth."""
+    return StoredResponse.of(**planned.values, body=b"", host=b"", target=b"", born=None)
 
 
 def entry(**changes: Any) -> StoredResponse:
