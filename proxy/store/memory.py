@@ -30,6 +30,8 @@ LARGEST_SHARD_COUNT = 256
 loop. A dict that grows or has seen many removals is rebuilt: 66 ms when it reaches 700,000 keys, 120 ms in
 the churn of a million, below 1 ms in a shard. Keys and copies in order of use lie all over the memory: 7 ms
 for 25,000, 1 to 2 ms for a shard. Below 4,096 entries there is one shard."""
+ROOM_SHARE = 0.9
+"""So full L1 is filled ahead of need: the rest is for what clients ask for meanwhile."""
 EXAMINED_SHARDS = 8
 """Of the oldest entries of so many shards the oldest gives way, and all shards take turns. Looking at all
 256 shards of a million entries would take longer than storing the new one."""
@@ -174,6 +176,22 @@ class MemoryStore:
             for key, held in _copies(shard):
                 if shard.has_key(key):
                     yield key, held
+
+    @property
+    def shard_count(self) -> int:
+        """In how many parts `recently_used` is asked."""
+        return len(self._shards)
+
+    def recently_used(self, shard: int, most: int) -> Iterator[tuple[bytes, Held]]:
+        """What was used last in one shard, of each share at most so many copies; not counted as uses."""
+        for copies in map(_copies, self._shards[shard]):
+            yield from islice(copies, most)
+
+    @property
+    def has_room(self) -> bool:
+        """More responses fit in without any giving way."""
+        share = self._responses
+        return share.count < share.max_entries * ROOM_SHARE and share.size < share.max_bytes * ROOM_SHARE
 
     def sweep(self, now: float, limit: int) -> int:
         """Drop what has expired or is idle among the next `limit` entries; how many were dropped.

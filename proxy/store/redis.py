@@ -43,7 +43,8 @@ class RedisStore:
         clock: Callable[[], float] = monotonic,
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._prefix = f"{namespace}:{KEY_FORMAT}:".encode()
+        self.prefix = f"{namespace}:{KEY_FORMAT}:".encode()
+        """Begins the names of all that is here."""
         self._metrics = metrics
         self._now = now
         self._is_slotted = topology.is_slotted
@@ -52,7 +53,7 @@ class RedisStore:
             return RedisShard(
                 connect(url, timeout=timeout),
                 timeout=timeout,
-                probe_name=self._prefix + b"probe",
+                probe_name=self.prefix + b"probe",
                 is_slotted=topology.is_slotted,
                 metrics=metrics,
                 doubt=topology.doubt,
@@ -125,7 +126,7 @@ class RedisStore:
         }
 
     def _name(self, key: bytes) -> bytes:
-        return self._prefix + key.hex().encode()
+        return self.prefix + key.hex().encode()
 
     def _shard_of(self, key: bytes) -> RedisShard | None:
         # Where all keys are on one server, none need be named to find it.

@@ -534,3 +534,43 @@ class TestShards:
         gc.collect()
 
         assert len(gc.get_objects()) - before < 20
+
+
+class TestLookingAhead:
+    def test_what_was_used_last_comes_first_and_is_not_counted_as_used(self) -> None:
+        store = make_store()
+        fill(store, "abc", response())
+        fill(store, "xyz", absence())
+        store.peek(key_of("a"), NOW + 5)
+
+        copies = [(key, held.used_at) for key, held in store.recently_used(0, 2)]
+
+        times = [(key_of("a"), NOW + 5), (key_of("c"), NOW), (key_of("z"), NOW), (key_of("y"), NOW)]
+        assert (copies, store.shard_count) == (times, 1)
+
+    def test_each_shard_is_asked_by_itself(self) -> None:
+        store = make_store(max_entries=100_000)
+        fill(store, "abcdefgh", response())
+
+        found = [key for shard in range(store.shard_count) for key, _ in store.recently_used(shard, 100)]
+
+        assert sorted(found) == sorted(map(key_of, "abcdefgh"))
+        assert store.shard_count == 32
+
+    @pytest.mark.parametrize(("count", "has_room"), [(0, True), (80, True), (81, False), (90, False)])
+    def test_a_tenth_is_left_to_those_who_ask(self, count: int, has_room: bool) -> None:
+        store = make_store(max_entries=100)
+        for number in range(count):
+            store.put(key_of(str(number)), response(), NOW)
+
+        assert store.has_room is has_room
+
+    def test_a_tenth_of_the_bytes_too(self) -> None:
+        size = entry_bytes(key_of("0"), response())
+        store = make_store(max_bytes=10 * size)
+        rooms = [store.has_room]
+        for number in range(9):
+            store.put(key_of(str(number)), response(), NOW)
+            rooms.append(store.has_room)
+
+        assert rooms == [True] * 9 + [False]
