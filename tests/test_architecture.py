@@ -44,6 +44,7 @@ WITHOUT_TEST = {
     "proxy/app/member.py": "tests/e2e/test_workers.py runs it: whole processes in front of real APIs",
     "proxy/app/process.py": "tests/e2e/ runs it: whole processes in front of real APIs",
     "proxy/app/shared_tier.py": "tests/e2e/ runs it: whole processes on real Redis servers",
+    "proxy/app/warming.py": "tests/fleet/test_warm.py runs it: whole processes on a real Redis server",
     "proxy/store/unavailable.py": "an exception: tested where it is raised",
     "proxy/app/serving.py": "tests/e2e/ runs it: whole processes in front of real APIs",
     "proxy/app/supervisor.py": "tests/e2e/test_workers.py runs it: whole processes in front of real APIs",

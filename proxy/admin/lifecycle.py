@@ -15,7 +15,8 @@ UNDO_SECONDS = 300.0
 class ProcessLifecycle:
     """Started, draining, ending. `on_drain` and `on_undo` are told of changes, once each.
 
-    `serves` tells whether anybody would take a request: a supervisor may be without workers.
+    `serves` tells whether anybody would take a request: a supervisor may be without workers. `warms` tells
+    whether L1 is still being filled.
     """
 
     def __init__(
@@ -24,10 +25,12 @@ class ProcessLifecycle:
         on_drain: Callable[[], None],
         on_undo: Callable[[], None],
         serves: Callable[[], bool] = lambda: True,
+        warms: Callable[[], bool] = lambda: False,
     ) -> None:
         self._on_drain = on_drain
         self._on_undo = on_undo
         self._serves = serves
+        self._warms = warms
         self._is_started = False
         self._is_ending = False
         self._undo: asyncio.TimerHandle | None = None
@@ -44,8 +47,14 @@ class ProcessLifecycle:
 
     @property
     def is_ready(self) -> bool:
-        """New requests are welcome: started, not draining, and there is who serves."""
-        return self._is_started and not self.is_draining and self._serves()
+        """New requests are welcome: started, filled, not draining, and there is who serves."""
+        is_up = self._is_started and not self.is_draining
+        return is_up and not self.is_warming and self._serves()
+
+    @property
+    def is_warming(self) -> bool:
+        """L1 is being filled; requests are answered all the same."""
+        return self._warms()
 
     @property
     def is_draining(self) -> bool:

@@ -57,7 +57,9 @@ class _OpsPages:
     def _why_not_ready(self) -> str:
         if self._lifecycle.is_draining:
             return "draining"
-        return "no worker serves" if self._lifecycle.is_started else "starting"
+        if not self._lifecycle.is_started:
+            return "starting"
+        return "warming" if self._lifecycle.is_warming else "no worker serves"
 
 
 def _verdict(is_well: bool, good: str, bad: str) -> web.Response:

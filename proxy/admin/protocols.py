@@ -93,7 +93,11 @@ class Lifecycle(Protocol):
 
     @property
     def is_ready(self) -> bool:
-        """New requests are welcome: started and not draining. Asks neither the origin nor Redis."""
+        """New requests are welcome: started, filled and not draining. Asks neither the origin nor Redis."""
+
+    @property
+    def is_warming(self) -> bool:
+        """L1 is being filled."""
 
     @property
     def is_draining(self) -> bool:

@@ -39,6 +39,7 @@ from proxy.store.tiered import TieredStore
 
 if TYPE_CHECKING:
     from proxy.app.shared_tier import SharedTier
+    from proxy.app.warming import Warming
     from proxy.fleet.redis_log import RedisLog
     from proxy.store.redis import RedisStore
 
@@ -120,7 +121,12 @@ class Process:
             relays_codings=config.profile == LETTER,
         )
         self._build_engine()
-        self.lifecycle = ProcessLifecycle(on_drain=self.drain, on_undo=self.undo_drain)
+        warming = self._warming
+        self.lifecycle = ProcessLifecycle(
+            on_drain=self.drain,
+            on_undo=self.undo_drain,
+            warms=lambda: warming is not None and warming.is_filling,
+        )
         self.listener = Listener(self.flow, config, metrics, self.recorder)
         self._post.build(self)
         metrics.gauges["draining"] = lambda: {(): float(self.lifecycle.is_draining)}
@@ -145,6 +151,7 @@ class Process:
 
     def _build_engine(self) -> None:
         tiers = TieredStore(self.memory, self._shared, on_error=self._config.l2.on_error)
+        self._build_warming(tiers)
         self.flow = assemble(
             self._config,
             origin=self._origin,
@@ -154,6 +161,22 @@ class Process:
             leases=self._tier.leases if self._tier is not None else None,
             metrics=self.metrics,
             spool_bytes=spool_byte_budget(self._config.limits.spool, memory_limit_bytes()),
+        )
+
+    def _build_warming(self, tiers: TieredStore) -> None:
+        self._warming: Warming | None = None
+        tier = self._tier
+        if self._config.warm.from_ == "off" or tier is None or tier.store is None or tier.log is None:
+            return
+        from proxy.app.warming import Warming  # noqa: PLC0415 - as with L2 itself
+
+        self._warming = Warming(
+            self._config,
+            tiers=tiers,
+            memory=self.memory,
+            store=tier.store,
+            log=tier.log,
+            metrics=self.metrics,
         )
 
     def operations(self, configuration: Configuration) -> Operations:
@@ -188,9 +211,14 @@ class Process:
         await self._origin.start()
         where = await self._post.open(self)
         self._background = [spawn("loop lag", self._lag.run()), spawn("L1 sweep", self._sweep())]
+        began_at = time.monotonic()
         await self.log.first_read(READY_SECONDS)
         collector.settle()
         self.lifecycle.started()
+        if self._warming is not None:
+            waited_seconds = time.monotonic() - began_at
+            await self._warming.fill(waited_seconds=waited_seconds, told_to_end=self.signals.first)
+            self._background.append(spawn("hot lists", self._warming.report()))
         _log.info(self._post.ready_word, **where)
 
     async def _sweep(self) -> None:

@@ -45,6 +45,10 @@ from proxy.workers.sockets import DataPort
 
 READY_SECONDS = 10.0
 """So long readiness waits for all workers; then for one."""
+WARM_SLACK_SECONDS = 2.0
+"""Each worker keeps to `warm.timeout` itself, from its own start on, or waits a second for the log."""
+WARM_CHECK_SECONDS = 0.1
+"""Between two questions whether workers still fill their L1."""
 APPLY_SECONDS = 2.0
 """For a worker to apply what another has purged; it takes milliseconds."""
 CONFIG_SECONDS = 5.0
@@ -75,6 +79,8 @@ class Supervisor:
         self._folder: TemporaryDirectory[str] | None = None
         self._place = Path()
         """Of the folder; none may be opened by others."""
+        self._is_warming = loaded.config.warm.from_ != "off"
+        """Readiness waits for workers that fill their L1."""
         self._data: DataPort | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._ports: list[Port] = []
@@ -111,18 +117,32 @@ class Supervisor:
             self._reloading = spawn("reloader", self._reloader.run())
         if await self._is_told_before_serving():
             return
-        self._lifecycle.started()
         addresses = {"listen": text_of(*self._data.addresses), "ops": text_of(ops), "admin": text_of(admin)}
         _log.info("ready", **addresses, workers=self._crew.serving)
 
     async def _is_told_before_serving(self) -> bool:
         """No deadline: the container's start-up probe has one."""
-        serving = spawn("until serving", self._crew.until_serving(all_within=READY_SECONDS))
+        serving = spawn("until serving", self._until_serving())
         told = spawn("first signal", self._signals.first.wait())
         await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
         serving.cancel()
         told.cancel()
         return self._signals.first.is_set()
+
+    async def _until_serving(self) -> None:
+        await self._crew.until_serving(all_within=READY_SECONDS)
+        self._lifecycle.started()
+        try:
+            async with asyncio.timeout(self._config.warm.timeout + WARM_SLACK_SECONDS):
+                while self._is_warming:
+                    await self._crew.refresh()
+                    read = self._crew.totals().gauges.get("warming")
+                    if read is None or not any(read().values()):
+                        break
+                    await asyncio.sleep(WARM_CHECK_SECONDS)
+        except TimeoutError:
+            _log.warning("ready, though workers still fill their L1")
+        self._is_warming = False
 
     async def _start_private_server(self) -> None:
         if self._l2_url != "embedded":
@@ -139,6 +159,7 @@ class Supervisor:
             on_drain=self._drain,
             on_undo=lambda: self._spread(Call("POST", "/-/undo-drain")),
             serves=lambda: crew.serving > 0,
+            warms=lambda: self._is_warming,
         )
         self._metrics.gauges["draining"] = lambda: {(): float(self._lifecycle.is_draining)}
         self._reloader = reloader_of(self._loaded, self._source, self._use, self._metrics.config_reloads)

@@ -77,6 +77,14 @@ def _hashes_users(placed: Placed) -> bool:
     return bool(policy.identity.name or policy.key.headers or policy.key.cookies)
 
 
+def warm_from_nowhere(config: Config) -> Iterator[Finding]:
+    """What starts with us, or is not there, has nothing for us."""
+    if config.warm.from_ == "l2" and config.l2.url in _PRIVATE_REDIS:
+        yield Finding(f"l2: finds nothing, as l2.url is {config.l2.url}", (("warm", "from"), ("l2", "url")))
+    if config.warm.model_fields_set and "from_" not in config.warm.model_fields_set:
+        yield Finding("has no effect without from: l2", (("warm",),))
+
+
 def short_secrets(config: Config) -> Iterator[Finding]:
     """Guessable."""
     for path, secret in ((("admin", "token"), config.admin.token), (("secret",), config.secret)):
@@ -105,6 +113,7 @@ CAUTIONS = (
     overruled_origin,
     fleet_without_shared_redis,
     shared_redis,
+    warm_from_nowhere,
     short_secrets,
     broad_purge_networks,
     relaxed_profile,

@@ -20,6 +20,7 @@ NEEDS_RESTART = frozenset(
         "origin",  # connections and their pool are made from it
         "l1",  # bounds of what is held already
         "l2",
+        "warm",  # over once it is ready; others are told from the start on
         "limits",  # bounds of connections that are open already
         "plain_lane",  # connections that are open have it or not
         "profile",  # decides what is stored, and entries stored under the other one would stay

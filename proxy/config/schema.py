@@ -36,7 +36,7 @@ from proxy.config.scalars import (
     Size,
 )
 from proxy.config.section import Section
-from proxy.config.tiers import L1, L2
+from proxy.config.tiers import L1, L2, Warm
 from proxy.config.units import BYTES, share_fraction
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "QueryKey",
     "Route",
     "RoutePolicy",
+    "Warm",
 ]
 
 SECRET_FILES: dict[Path, Path] = {
@@ -211,6 +212,8 @@ class Config(Section):
     """The cache in this process' memory."""
     l2: L2 = L2()
     """The cache in Redis or Valkey behind L1, which replicas can share."""
+    warm: Warm = Warm()
+    """What a replica that starts puts into L1 before it is ready."""
     limits: Limits = Limits()
     """Bounds on what clients can make this process hold or wait for."""
     logs: Logs = Logs()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from proxy.config.addresses import RedisUrl
 from proxy.config.scalars import (
@@ -22,6 +22,8 @@ from proxy.config.section import Section
 from proxy.config.units import BYTES
 
 DEFAULT_NAMESPACE = "sidecache"
+MOST_WARM_KEYS = 50_000
+"""A list of so many is about a megabyte, which passes a 1 Gbit/s link in 10 ms."""
 
 
 class L1(Section):
@@ -58,3 +60,22 @@ class L2(Section):
     on_error: Literal["open", "shed"] = "open"
     """When Redis cannot be asked: `open` (go on without L2) or `shed` (answer 503 rather than expose the
     origin). Default: open."""
+
+
+class Warm(Section):
+    """What a replica that starts puts into L1 before it is ready."""
+
+    from_: Literal["off", "l2"] = Field(default="off", alias="from")
+    """`l2`: the keys that the fleet asks for most, as far as L2 has them; all replicas with this setting tell
+    each other by L2 which they are. `off`: nothing. Default: off."""
+    keys: PositiveCount = 10_000
+    """The most keys, at most 50000; never more than nine tenths of L1. Default: 10000."""
+    timeout: PositiveDuration = 5.0
+    """How long readiness waits for it at most; then the replica is ready as it is. Default: 5s."""
+
+    @field_validator("keys")
+    @classmethod
+    def _fit_a_list(cls, keys: int) -> int:
+        if keys > MOST_WARM_KEYS:
+            raise ValueError(f"expected at most {MOST_WARM_KEYS}")
+        return keys

@@ -125,6 +125,7 @@ COUNTERS = (
     Row("l1_refused", "Entries that L1 did not take, by cause", ("cause",)),
     Row("l2_operations", "L2 operations, by result", ("operation", "result")),
     Row("l2_dropped_writes", "L2 writes dropped, by cause", ("cause",)),
+    Row("warmed", "Keys that were hot in the fleet and looked up at the start, by result", ("result",)),
     Row("l2_restarts", "Starts of the embedded server after it ended, by result", ("result",)),
     Row("l2_garbage", "L2 values that could not be used, by cause", ("cause",)),
     Row("invalidations", "Invalidation selectors applied", ("selector", "mode")),
@@ -159,6 +160,7 @@ GAUGES = (
     Row("client_connections", "Client connections open"),
     Row("tunnels_open", "Tunnels and event streams open"),
     Row("draining", "1 while draining", across="max"),
+    Row("warming", "1 while readiness waits for L1 to be filled", across="max"),
     Row("log_trusted", "1 while the invalidation log was read in time", across="min"),
     Row("log_lag_seconds", "Time since the invalidation log was read to its end", across="max"),
     Row("log_records", "Records in the invalidation index", ("mode",), across="max"),
@@ -197,6 +199,7 @@ class Metrics:
     l1_refused: Counter
     l2_operations: Counter
     l2_dropped_writes: Counter
+    warmed: Counter
     l2_restarts: Counter
     l2_garbage: Counter
     invalidations: Counter

@@ -76,6 +76,8 @@ class Routes:
         routes = (*(candidate.route for candidate in candidates), self._unmatched.route)
         self.telling_fields = _TELLING.union(*(route.recipe.telling_fields for route in routes))
         """Request fields that matching, bypassing, keys or the reasons for passing may depend on."""
+        self.caching = {route.name: route.policy for route in routes if route.is_cacheable}
+        """The policies under which answers may be stored, by the name of the route."""
         self.names = (*(route.name for route in config.routes), UNMATCHED)
 
     def match(self, request: Request) -> RouteMatch:

@@ -40,6 +40,16 @@ class TieredStore:
         """L2 cannot be asked and the operator said: rather 503 than expose the origin."""
         return self._sheds and self._shared is not None and self._shared.is_open
 
+    @property
+    def can_ask(self) -> bool:
+        """All of L2 can be asked now."""
+        return self._shared is not None and not self._shared.is_open
+
+    @property
+    def has_room(self) -> bool:
+        """L1 can take more without anything giving way."""
+        return self._memory.has_room
+
     async def look_up(self, key: bytes) -> Entry | None:
         """L2 only; batched with all look-ups of this loop tick. A failure of L2 is None."""
         return None if self._shared is None else await self._shared.look_up(key)

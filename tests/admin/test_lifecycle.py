@@ -58,3 +58,14 @@ async def test_an_end_drains_for_good() -> None:
 
     assert told.events == ["drain"]
     assert told.lifecycle.is_draining
+
+
+async def test_readiness_waits_for_l1_to_be_filled() -> None:
+    is_filling = [True]
+    lifecycle = ProcessLifecycle(on_drain=lambda: None, on_undo=lambda: None, warms=lambda: is_filling[0])
+    lifecycle.started()
+    before = (lifecycle.is_started, lifecycle.is_warming, lifecycle.is_ready)
+    is_filling[0] = False
+
+    assert before == (True, True, False)
+    assert (lifecycle.is_warming, lifecycle.is_ready) == (False, True)

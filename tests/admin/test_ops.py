@@ -27,6 +27,8 @@ def application(lifecycle: FakeLifecycle | None = None):
         ("/readyz", FakeLifecycle(), 200, b"ready\n"),
         ("/readyz", FakeLifecycle(is_started=False, is_ready=False), 503, b"starting\n"),
         ("/readyz", FakeLifecycle(is_ready=False, is_draining=True), 503, b"draining\n"),
+        ("/readyz", FakeLifecycle(is_ready=False, is_warming=True), 503, b"warming\n"),
+        ("/startupz", FakeLifecycle(is_ready=False, is_warming=True), 200, b"started\n"),
         ("/readyz", FakeLifecycle(is_ready=False), 503, b"no worker serves\n"),
     ],
 )

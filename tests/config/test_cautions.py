@@ -95,6 +95,14 @@ DANGEROUS = [
         ],
     ),
     (
+        ORIGIN + "warm: {from: l2}",
+        ["x.yaml:2:14: warm.from: l2: finds nothing, as l2.url is off"],
+    ),
+    (
+        ORIGIN + "warm: {keys: 5}",
+        ["x.yaml:2:1: warm: has no effect without from: l2"],
+    ),
+    (
         ORIGIN + "profile: rfc9111",
         ["x.yaml:2:10: profile: rfc9111: answers with Set-Cookie are stored and shared"],
     ),
@@ -105,6 +113,8 @@ HARMLESS = [
     HEAD + "- {name: a, match: {path: /a}, ignore_cookies: [utm]}",
     HEAD + "- {name: a, match: {path: /a}, coalesce: {scope: process}}",
     ORIGIN + "l2: {url: embedded}",
+    ORIGIN + "warm: {from: off}",
+    ORIGIN + "warm: {from: l2}\nl2: {url: redis://h, namespace: shop}",
     ORIGIN + "l2: {url: redis://h, namespace: shop}",
     HEAD + "- {name: a, match: {path: /a}, coalesce: {wait: 5s}}",
     HEAD

@@ -68,6 +68,7 @@ def test_the_words_of_the_table_are_what_an_alert_needs() -> None:
     assert across == {
         "l2_breaker_open": "max",
         "draining": "max",
+        "warming": "max",
         "log_trusted": "min",
         "log_lag_seconds": "max",
         "log_records": "max",

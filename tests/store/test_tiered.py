@@ -125,6 +125,21 @@ class TestWithL2:
             assert store.is_present
 
 
+async def test_what_filling_ahead_asks(own_server: Valkey) -> None:
+    memory = MemoryStore(Metrics(), max_entries=4, max_bytes=1 << 20, max_entry_bytes=1000)
+    alone = TieredStore(memory, None, on_error="open")
+    async with opened(own_server.url) as l2:
+        store = TieredStore(memory, l2.store, on_error="open")
+        before = (store.has_room, store.can_ask, alone.can_ask)
+        for name in "abc":
+            store.back_fill(key_of(name), response(), NOW, idle=None)
+        own_server.kill()
+        await store.look_up(KEY)
+
+        assert before == (True, True, False)
+        assert (store.has_room, store.can_ask) == (False, False)
+
+
 def test_the_state_can_be_read() -> None:
     text = repr(TieredStore(make_memory(), None, on_error="open"))
 

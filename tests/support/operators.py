@@ -95,6 +95,7 @@ class FakeLifecycle:
     is_live: bool = True
     is_ready: bool = True
     is_draining: bool = False
+    is_warming: bool = False
 
     def drain(self) -> None:
         self.is_draining, self.is_ready = True, False
