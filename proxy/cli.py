@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -165,6 +165,14 @@ def _with_options(*options: Callable[[Command], Command]) -> Callable[[Command],
     return decorate
 
 
+_at_admin_port = click.option(
+    "--admin",
+    envvar="SIDECACHE_ADMIN",
+    default="http://127.0.0.1:9902",
+    show_default=True,
+    metavar="URL",
+    help="The admin port of any replica; also SIDECACHE_ADMIN.",
+)
 _invalidating = _with_options(
     click.option("--url", "urls", multiple=True, metavar="URL", help="Exact, query included, all variants."),
     click.option("--prefix", "prefixes", multiple=True, metavar="PREFIX", help="Of path and query."),
@@ -182,14 +190,7 @@ _invalidating = _with_options(
         metavar="DURATION",
         help="How long to wait for the replicas to say that they have applied it.",
     ),
-    click.option(
-        "--admin",
-        envvar="SIDECACHE_ADMIN",
-        default="http://127.0.0.1:9902",
-        show_default=True,
-        metavar="URL",
-        help="The admin port of any replica; also SIDECACHE_ADMIN.",
-    ),
+    _at_admin_port,
 )
 _at_ops_port = click.option(
     "--ops",
@@ -230,6 +231,66 @@ def invalidate(**options: Any) -> None:
     It may still be served: while it is refreshed, or when the origin fails.
     """
     _invalidate(soft=True, **options)
+
+
+@main.command(
+    epilog="""\b
+A URL needs a host, or a header Host: what clients send is part of the key.
+Lines of a file are URLs; - is standard input. Exits 1 when a fetch failed, or time was over before it.
+
+\b
+Examples:
+  sidecache warm http://shop.example/products/7 http://shop.example/
+  sidecache warm --file urls.txt --header 'Accept-Language: de' --concurrency 8
+"""
+)
+@click.argument("urls", nargs=-1, metavar="URL...")
+@click.option("--file", type=click.File(encoding="utf-8"), metavar="FILE", help="More URLs, one a line.")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="As clients send it.")
+@click.option("--concurrency", default=4, show_default=True, metavar="N", help="Fetches at once.")
+@click.option(
+    "--timeout",
+    "seconds",
+    default="60s",
+    show_default=True,
+    callback=_seconds,
+    metavar="DURATION",
+    help="How long it may take; what is left then is skipped.",
+)
+@_at_admin_port
+def warm(
+    *,
+    urls: tuple[str, ...],
+    file: TextIO | None,
+    headers: tuple[str, ...],
+    concurrency: int,
+    seconds: float,
+    admin: str,
+) -> None:
+    """Fetch URLs into the cache of one replica, and into L2."""
+    from proxy.admin import client
+
+    wanted = [*urls, *(line.strip() for line in file or () if line.strip())]
+    if not wanted:
+        raise click.UsageError("Say what: URLs, or --file.")
+    fields = dict(map(_field, headers))
+    is_well = False
+    port = client.AdminPort(admin, _admin_token())
+    for line in port.warm(wanted, headers=fields, concurrency=concurrency, seconds=seconds):
+        if isinstance(line, client.Unreachable):
+            _end(str(line), EXIT_NO)
+        if isinstance(line, client.Reply):
+            _end(line.detail, EXIT_NO)
+        click.echo(client.warmed(line))
+        is_well = "total" in line and not line["failed"] and not line["skipped"]
+    sys.exit(0 if is_well else EXIT_NO)
+
+
+def _field(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise click.UsageError(f"--header: expected 'Name: value', found {text!r}")
+    return name.strip(), value.strip()
 
 
 @main.command()

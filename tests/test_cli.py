@@ -21,13 +21,13 @@ from proxy.config.loading import Loaded
 from proxy.observe.metrics import Metrics
 from proxy.policy.invalidation import Selector, SelectorKind
 from tests.support.operators import FakeLifecycle, FakeOperator
-from tests.support.served import served
+from tests.support.served import answering, served
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "config.example.yaml"
 GOOD = "origin: {url: http://127.0.0.1:8000}\n"
 FAULTY = "orign: {url: http://127.0.0.1:8000}\nlisten: nowhere\n"
-COMMANDS = ("serve", "check", "schema", "purge", "invalidate", "health", "drain", "version", "demo")
+COMMANDS = ("serve", "check", "schema", "purge", "invalidate", "warm", "health", "drain", "version", "demo")
 
 
 def sidecache(*arguments: object, **environ: str) -> Result:
@@ -107,7 +107,7 @@ def test_python_dash_m_is_the_same_command():
     assert done.stdout == f"sidecache {__version__}\n".encode()
 
 
-@pytest.mark.parametrize("command", ["purge --url /a", "health", "version"])
+@pytest.mark.parametrize("command", ["purge --url /a", "warm http://shop/a", "health", "version"])
 def test_what_asks_a_running_sidecar_loads_no_server(command):
     """Their start-up time is most of their time."""
     code = (
@@ -325,7 +325,9 @@ def test_a_purge_of_nothing_or_with_bad_flags_exits_2(arguments, environ):
     assert "Error: " in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [("purge", "--url", "/a"), ("health",), ("drain",)])
+@pytest.mark.parametrize(
+    "arguments", [("purge", "--url", "/a"), ("warm", "http://shop/a"), ("health",), ("drain",)]
+)
 def test_a_sidecar_that_does_not_answer_is_exit_1_without_a_traceback(arguments):
     gone = "http://127.0.0.1:1"
 
@@ -347,3 +349,55 @@ def test_health_and_drain_ask_the_ops_port():
     assert (before.exit_code, before.stdout) == (0, "ready\n")
     assert (drained.exit_code, drained.stdout) == (0, "draining\n")
     assert (after.exit_code, after.stderr) == (1, "draining\n")
+
+
+def test_warm_tells_each_url_and_the_totals(tmp_path):
+    operator = FakeOperator()
+    operator.prefetching.results = {b"/b": ("not-stored", "route")}
+    file = tmp_path / "urls.txt"
+    file.write_text("/b\n\n  /c  \n", encoding="utf-8")
+
+    with served(operator.application()) as url:
+        result = sidecache(
+            *("warm", "/a", "--file", file, "--header", "Host: shop", "--header", "X:1"),
+            *("--concurrency", "8", "--timeout", "30s", "--admin", url),
+        )
+
+    *lines, last = result.stdout.splitlines()
+    assert lines == ["stored     /a", "not-stored /b (route)", "stored     /c"]
+    assert last.startswith("3 fetches in ")
+    assert last.endswith(": 2 stored, 1 not-stored")
+    assert result.exit_code == 0
+    ((requests, _, at_once, seconds),) = operator.prefetching.calls
+    assert (at_once, seconds) == (8, 30.0)
+    assert {request.fields.lines for request in requests} == {((b"Host", b"shop"), (b"X", b"1"))}
+
+
+@pytest.mark.parametrize("result", ["failed", "skipped"])
+def test_warm_exits_1_when_a_fetch_failed_or_was_left(result):
+    operator = FakeOperator()
+    operator.prefetching.results = {b"/b": (result, None)}
+
+    with served(operator.application()) as url:
+        said = sidecache("warm", "http://shop/a", "http://shop/b", SIDECACHE_ADMIN=url)
+
+    assert (said.exit_code, f"1 {result}" in said.stdout) == (1, True)
+
+
+def test_warm_exits_1_when_it_is_refused_or_breaks_off():
+    with served(FakeOperator().application()) as url:
+        refused = sidecache("warm", "/a", "--admin", url)
+    line = b'{"url": "/a", "result": "stored"}\n'
+    with answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(line), line)) as url:
+        broken_off = sidecache("warm", "http://shop/a", "--admin", url)
+
+    assert (refused.exit_code, refused.stdout, "urls[0]" in refused.stderr) == (1, "", True)
+    assert (broken_off.exit_code, broken_off.stdout) == (1, "stored     /a\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("/a", "--header", "Host"), ("--file", "/nothing/here")])
+def test_warm_of_nothing_or_with_bad_flags_exits_2(arguments):
+    result = sidecache("warm", *arguments)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Error: " in result.stderr

@@ -57,8 +57,8 @@ def flag(request: web.Request, name: str) -> bool:
     return _FLAGS[text]
 
 
-def wait_seconds(request: web.Request, name: str) -> float | None:
-    """The parameter as seconds, bounded; None when absent."""
+def wait_seconds(request: web.Request, name: str, *, most: float = LONGEST_WAIT_SECONDS) -> float | None:
+    """The parameter as seconds, at most `most`; None when absent."""
     text = request.query.get(name)
     if text is None:
         return None
@@ -66,8 +66,8 @@ def wait_seconds(request: web.Request, name: str) -> float | None:
         seconds = duration_seconds(text)
     except ValueError as error:
         raise refuse(422, "the query has faults", faults=[(name, f"{error}, found {text!r}")]) from None
-    if seconds > LONGEST_WAIT_SECONDS:
-        expected = f"expected at most {LONGEST_WAIT_SECONDS:g}s, found {text!r}"
+    if seconds > most:
+        expected = f"expected at most {most:g}s, found {text!r}"
         raise refuse(422, "the query has faults", faults=[(name, expected)])
     return seconds
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -64,6 +65,18 @@ class AdminPort:
             token=self.token,
             content=selectors,
             deadline_seconds=DEADLINE_SECONDS + wait_seconds,
+        )
+
+    def warm(
+        self, urls: Sequence[str], *, headers: Mapping[str, str], concurrency: int, seconds: float
+    ) -> Iterator[Mapping[str, Any] | Reply | Unreachable]:
+        """POST /warm: each line as it comes; a Reply that is a refusal, or Unreachable, is the last."""
+        parameters = urlencode({"concurrency": concurrency, "timeout": f"{seconds}s"})
+        return _lines(
+            f"{self.url.rstrip('/')}/warm?{parameters}",
+            token=self.token,
+            content={"urls": list(urls), "headers": dict(headers)},
+            deadline_seconds=DEADLINE_SECONDS + seconds,
         )
 
 
@@ -126,6 +139,17 @@ Not certain yet: the replica that was asked, or the log, is younger than l2.max_
 which is cut off may not be counted. To be certain, repeat the command later."""
 
 
+def warmed(line: Mapping[str, Any]) -> str:
+    """A line of the answer to `warm`, for people."""
+    if "total" in line:
+        counted = (
+            f"{count} {word}" for word, count in line.items() if word not in {"total", "seconds"} and count
+        )
+        return f"{line['total']} fetches in {line['seconds']} s: {', '.join(counted)}"
+    reason = f" ({line['reason']})" if "reason" in line else ""
+    return f"{line.get('result', '?'):<10} {line.get('url', line)}{reason}"
+
+
 def health(ops_url: str) -> Reply | Unreachable:
     """GET /readyz: 200 when new requests are welcome."""
     return ask("GET", f"{ops_url.rstrip('/')}/readyz")
@@ -145,9 +169,7 @@ def ask(
     deadline_seconds: float = DEADLINE_SECONDS,
 ) -> Reply | Unreachable:
     """One request; each wait for the other side ends at the deadline."""
-    fields = {"Connection": "close", "Accept": "application/json"}
-    if token is not None:
-        fields["Authorization"] = f"Bearer {token}"
+    fields = {"Connection": "close", "Accept": "application/json", **_credentials(token)}
     if content is not None:
         fields["Content-Type"] = "application/json"
     try:
@@ -159,7 +181,35 @@ def ask(
     except TimeoutError:
         return Unreachable(url, f"nothing came within {deadline_seconds:g} s")
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return Unreachable(url, getattr(error, "strerror", None) or str(error) or type(error).__name__)
+        return _unreachable(url, error)
+
+
+def _lines(
+    url: str, *, token: str | None, content: object, deadline_seconds: float
+) -> Iterator[Mapping[str, Any] | Reply | Unreachable]:
+    """One request, its answer line by line; each wait for the other side ends at the deadline."""
+    fields = {"Connection": "close", "Content-Type": "application/json", **_credentials(token)}
+    try:
+        with closing(_connection(url, deadline_seconds)) as connection:
+            connection.request("POST", _target(url), body=json.dumps(content).encode(), headers=fields)
+            response = connection.getresponse()
+            if response.status != HTTPStatus.OK:
+                yield Reply(response.status, _parsed(response.read(LARGEST_ANSWER)))
+                return
+            while line := response.readline(LARGEST_ANSWER):
+                yield _parsed(line)
+    except TimeoutError:
+        yield Unreachable(url, f"nothing came within {deadline_seconds:g} s")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        yield _unreachable(url, error)
+
+
+def _credentials(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+def _unreachable(url: str, error: Exception) -> Unreachable:
+    return Unreachable(url, getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
 
 def _connection(url: str, deadline_seconds: float) -> http.client.HTTPConnection:

@@ -6,7 +6,8 @@ that one of them finds is the answer.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -17,9 +18,15 @@ from proxy.admin.access import guard
 from proxy.admin.entries import DEFAULT_LIMIT, LARGEST_LIMIT
 from proxy.admin.operations import InspectionPages
 from proxy.admin.problems import errors_as_problems, problem
+from proxy.admin.protocols import Configuration
+from proxy.admin.warming import Asked as WarmAsked
+from proxy.admin.warming import Line, asked_for, told
 
 APPLY_SECONDS = 5.0
 """For a worker to apply and publish a purge, beside the time that it is told to wait for others."""
+
+WARM_TOGETHER = 50
+"""URLs told to the workers in one call: its answer is told on before the next one."""
 
 
 class Asked(NamedTuple):
@@ -98,8 +105,46 @@ class Pages:
         return await self._workers.ask(asked, seconds=seconds, must_reach=must_reach)
 
 
+class WarmPages:
+    """POST /warm: so many URLs at a time are told to all workers, each of which has an L1 of its own."""
+
+    def __init__(self, workers: Workers, configuration: Configuration) -> None:
+        self._workers = workers
+        self._configuration = configuration
+
+    async def warm(self, request: web.Request) -> web.StreamResponse:
+        """As of one process, but each line names the worker."""
+        asked = await asked_for(request, self._configuration)
+        return await told(request, self._lines(asked))
+
+    async def _lines(self, asked: WarmAsked) -> AsyncGenerator[Line, None]:
+        until = time.monotonic() + asked.seconds
+        urls = [wanted.url for wanted in asked.wanted]
+        for start in range(0, len(urls), WARM_TOGETHER):
+            together = urls[start : start + WARM_TOGETHER]
+            left = max(0.0, until - time.monotonic())
+            answers = await self._ask({**asked.body, "urls": together}, asked.at_once, left)
+            for index, answer in answers:
+                for line in answer.body.splitlines()[:-1]:
+                    yield {**orjson.loads(line), "worker": index}
+            if not answers:
+                for url in together:
+                    yield {"url": url, "result": "skipped", "reason": "no-worker"}
+
+    async def _ask(self, body: object, at_once: int, seconds: float) -> Sequence[tuple[int, Told]]:
+        target = f"/warm?concurrency={at_once}&timeout={seconds:.3f}s"
+        asked = Asked("POST", target, orjson.dumps(body), "application/json")
+        answers = await self._workers.ask(asked, seconds=seconds + APPLY_SECONDS, must_reach=False)
+        return [(index, answer) for index, answer in answers if answer.status == 200]
+
+
 def fan_out_application(
-    workers: Workers, shown: InspectionPages, *, token: str | None, is_shared: bool
+    workers: Workers,
+    shown: InspectionPages,
+    configuration: Configuration,
+    *,
+    token: str | None,
+    is_shared: bool,
 ) -> web.Application:
     """The port's whole surface, with the paths and answers of one process."""
     application = web.Application(
@@ -110,6 +155,7 @@ def fan_out_application(
         [
             web.post("/purge", pages.purge),
             web.post("/invalidate", pages.purge),
+            web.post("/warm", WarmPages(workers, configuration).warm),
             web.get("/entries", pages.entries),
             web.get("/stats", _of_now(workers, shown.stats)),
             web.get("/routes", shown.routes),

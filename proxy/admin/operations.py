@@ -18,7 +18,8 @@ from proxy.admin.access import guard
 from proxy.admin.entries import DEFAULT_LIMIT, LARGEST_LIMIT, EntryFilter, described
 from proxy.admin.masking import masked_config
 from proxy.admin.problems import errors_as_problems, problem, refuse
-from proxy.admin.protocols import Configuration, Inspection, Invalidation, PurgeReport
+from proxy.admin.protocols import Configuration, Inspection, Invalidation, Prefetching, PurgeReport
+from proxy.admin.warming import WarmPage
 from proxy.config.reloading import Rejected, Reloaded, Unchanged
 from proxy.policy.invalidation import Selector, parse_selectors
 
@@ -33,6 +34,7 @@ class Operations:
     invalidation: Invalidation
     inspection: Inspection
     configuration: Configuration
+    prefetching: Prefetching
     clock: Callable[[], float] = time.time
 
 
@@ -49,6 +51,7 @@ def admin_application(
         [
             web.post("/purge", purging.purge),
             web.post("/invalidate", purging.invalidate),
+            web.post("/warm", WarmPage(operations.prefetching, operations.configuration).warm),
             web.get("/entries", pages.entries),
             web.get("/stats", pages.stats),
             web.get("/routes", pages.routes),

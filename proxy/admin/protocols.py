@@ -5,13 +5,13 @@ Values are ready to be shown: nothing here knows a tier, a log or a socket.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.config.reloading import Result
 from proxy.config.schema import Config
-from proxy.model import Held
+from proxy.model import Held, Request
 from proxy.policy.invalidation import Selector
 
 Facts = Mapping[str, object]
@@ -45,6 +45,19 @@ class Invalidation(Protocol):
 
     async def count(self, selectors: Sequence[Selector]) -> int:
         """How many entries of this replica's L1 the selectors match; changes nothing."""
+
+
+Prefetched = tuple[str, str | None]
+"""What became of a fetch, and why it is neither fresh nor stored."""
+
+
+class Prefetching(Protocol):
+    """Fetching what no client has asked for yet."""
+
+    def fetch_all(
+        self, requests: Sequence[Request], *, cause: str, at_once: int, seconds: float
+    ) -> AsyncGenerator[tuple[int, Prefetched], None]:
+        """What became of each, by its number, as they end."""
 
 
 class Inspection(Protocol):

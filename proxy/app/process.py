@@ -19,6 +19,7 @@ from proxy.config.container import l1_byte_budget, memory_limit_bytes, spool_byt
 from proxy.config.schema import Config
 from proxy.end_signals import EndSignals
 from proxy.engine.assembly import assemble
+from proxy.engine.prefetching import Prefetcher
 from proxy.engine.protocols import Log
 from proxy.fleet.local_log import LocalLog
 from proxy.fleet.siblings_log import SiblingsLog
@@ -162,6 +163,7 @@ class Process:
             metrics=self.metrics,
             spool_bytes=spool_byte_budget(self._config.limits.spool, memory_limit_bytes()),
         )
+        self.prefetcher = Prefetcher(self.flow, self.metrics)
 
     def _build_warming(self, tiers: TieredStore) -> None:
         self._warming: Warming | None = None
@@ -189,7 +191,7 @@ class Process:
             fleet=overview.facts if overview is not None else no_fleet,
         )
         invalidation = LogInvalidation(self.log, entries=self.memory.entries, keyed=self._keyed)
-        return Operations(invalidation, inspection, configuration)
+        return Operations(invalidation, inspection, configuration, self.prefetcher)
 
     def _keyed(self) -> Keyed:
         """How a URL to purge becomes keys: through the code of the routes in force."""

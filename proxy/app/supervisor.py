@@ -170,7 +170,7 @@ class Supervisor:
         is_shared = self._l2_url != "off"
         token = self._config.admin.token
         self._ops = Port(ops_application(self._lifecycle, whole.exposition))
-        self._admin = Port(fan_out_application(whole, shown, token=token, is_shared=is_shared))
+        self._admin = Port(fan_out_application(whole, shown, self, token=token, is_shared=is_shared))
         self._private = Port(supervisor_application(self._apply))
         self._ports = [self._ops, self._admin, self._private]
 

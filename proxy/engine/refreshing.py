@@ -66,6 +66,12 @@ class Refresher:
             self._under_way -= 1
             self._metrics.refreshes.add(lookup.match.route.name, result)
 
+    async def until_ended(self, lookup: Lookup) -> None:
+        """Wait for the refresh under way; its fetch's deadlines bound it."""
+        flight = self._flights.get(lookup.flight_key())
+        if flight is not None:
+            await flight.ending()
+
     def is_failing(self, lookup: Lookup) -> bool:
         """The origin failed for this key a moment ago: a stale answer need not wait for it again."""
         return self._failing.has(lookup.entry_key, at=self._monotonic())

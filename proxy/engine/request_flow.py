@@ -135,6 +135,11 @@ class RequestFlow:
         answer = self._from_l1(lookup) or await self._from_l2(lookup)
         return answer or await self._from_origin(lookup)
 
+    async def until_refreshed(self, lookup: Lookup) -> None:
+        """Wait for the end of the background refresh of what this request gets, if there is one."""
+        peek(self._tiers, lookup, self._clock(), secret=self._secret)
+        await self._refresher.until_ended(lookup)
+
     def _from_l1(self, lookup: Lookup, *, is_second_choice: bool = False) -> Answer | None:
         now = self._clock()
         found = peek(self._tiers, lookup, now, secret=self._secret)

@@ -115,6 +115,7 @@ COUNTERS = (
     Row("lease_waits", "Fetches that waited for another replica's", ("route",)),
     Row("negative_hits", "Answers from remembered failures and absences", ("route",)),
     Row("refreshes", "Background refreshes, by result", ("route", "result")),
+    Row("prefetches", "Fetches that no client asked for (warm, refresh), by result", ("cause", "result")),
     Row("origin_requests", "Requests to the origin, by status class or failure", ("route", "result")),
     Row("origin_retries", "Requests sent again on a fresh connection"),
     Row("origin_slow", "Origin responses slower than origin.slow_after", ("route",)),
@@ -189,6 +190,7 @@ class Metrics:
     lease_waits: Counter
     negative_hits: Counter
     refreshes: Counter
+    prefetches: Counter
     origin_requests: Counter
     origin_retries: Counter
     origin_slow: Counter

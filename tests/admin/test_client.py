@@ -191,3 +191,56 @@ def test_silence_ends_at_the_deadline():
 
     assert isinstance(reply, Unreachable)
     assert reply.reason == "nothing came within 0.05 s"
+
+
+def test_a_warm_call_is_told_line_by_line():
+    operator = FakeOperator()
+
+    with served(operator.application("s3cret")) as url:
+        lines = list(
+            AdminPort(f"{url}/", "s3cret").warm(["/a"], headers={"Host": "shop"}, concurrency=2, seconds=5)
+        )
+
+    assert lines[0] == {"url": "/a", "result": "stored"}
+    assert lines[1]["total"] == 1
+    ((_, cause, at_once, seconds),) = operator.prefetching.calls
+    assert (cause, at_once, seconds) == ("warm", 2, 5.0)
+
+
+def test_a_warm_call_that_is_refused_is_a_reply():
+    with served(FakeOperator().application()) as url:
+        (said,) = AdminPort(url).warm(["/a"], headers={}, concurrency=2, seconds=5)
+
+    assert isinstance(said, Reply)
+    assert (said.status, "urls[0]" in said.detail) == (422, True)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:9902"])
+def test_a_warm_call_that_nobody_answers_is_unreachable(url):
+    (said,) = AdminPort(url).warm(["/a"], headers={}, concurrency=2, seconds=5)
+
+    assert isinstance(said, Unreachable)
+
+
+def test_a_warm_call_ends_at_its_deadline(monkeypatch):
+    monkeypatch.setattr(client, "DEADLINE_SECONDS", 0.05)
+    with answering(None) as url:
+        (said,) = AdminPort(url).warm(["/a"], headers={}, concurrency=2, seconds=0)
+
+    assert str(said).endswith("nothing came within 0.05 s")
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ({"url": "/a", "result": "stored"}, "stored     /a"),
+        ({"url": "/a", "result": "not-stored", "reason": "route"}, "not-stored /a (route)"),
+        (
+            {"total": 3, "stored": 2, "fresh": 0, "failed": 1, "seconds": 0.5},
+            "3 fetches in 0.5 s: 2 stored, 1 failed",
+        ),
+        ({"detail": "<html>"}, "?          {'detail': '<html>'}"),
+    ],
+)
+def test_what_a_line_of_a_warm_call_means(line, text):
+    assert client.warmed(line) == text

@@ -10,7 +10,13 @@ from proxy.admin.control import supervisor_application, worker_application
 from proxy.admin.operations import Operations
 from proxy.policy.invalidation import Selector, SelectorKind
 from proxy.policy.selector_encoding import encode_selectors
-from tests.support.operators import FakeConfiguration, FakeInspection, FakeInvalidation, opened
+from tests.support.operators import (
+    FakeConfiguration,
+    FakeInspection,
+    FakeInvalidation,
+    FakePrefetching,
+    opened,
+)
 
 URL = Selector(SelectorKind.URL, "/a")
 
@@ -36,7 +42,7 @@ class FakeProcess:
 
 
 def application(process: FakeProcess):
-    operations = Operations(FakeInvalidation(), FakeInspection(), FakeConfiguration())
+    operations = Operations(FakeInvalidation(), FakeInspection(), FakeConfiguration(), FakePrefetching())
     return worker_application(operations, process)
 
 

@@ -35,7 +35,7 @@ class FakeWorkers:
 
     def application(self, *, is_shared: bool = False, token: str | None = None):
         shown = InspectionPages(FakeInspection(), FakeConfiguration())
-        return fan_out_application(self, shown, token=token, is_shared=is_shared)
+        return fan_out_application(self, shown, FakeConfiguration(), token=token, is_shared=is_shared)
 
 
 @pytest.mark.parametrize(("path", "seconds"), [("/purge", 5.0), ("/invalidate?wait=2s", 7.0)])
@@ -193,3 +193,54 @@ async def test_nobody_is_asked_without_the_token():
         said = await call("POST", "/purge", json={"urls": ["/a"]})
 
     assert (said.status, workers.asked) == (401, [])
+
+
+def warmed(*lines: dict[str, object]) -> Told:
+    total = {"total": len(lines)}
+    return Told(
+        200, b"\n".join(orjson.dumps(line) for line in (*lines, total)) + b"\n", "application/x-ndjson"
+    )
+
+
+async def test_urls_are_told_to_all_workers_so_many_at_a_time():
+    line = {"url": "/a", "result": "stored"}
+    workers = FakeWorkers(warmed(line), warmed({**line, "result": "fresh"}))
+    urls = [f"http://shop/{number}" for number in range(60)]
+
+    async with opened(workers.application()) as call:
+        said = await call(
+            "POST", "/warm?concurrency=2&timeout=9s", json={"urls": urls, "headers": {"A": "b"}}
+        )
+
+    lines = [orjson.loads(line) for line in said.body.splitlines()]
+    asked = [orjson.loads(asked.body) for asked, _, _ in workers.asked]
+    assert [body["urls"] for body in asked] == [urls[:50], urls[50:]]
+    assert [body["headers"] for body in asked] == [{"A": "b"}] * 2
+    assert all(asked.target.startswith("/warm?concurrency=2&timeout=") for asked, _, _ in workers.asked)
+    assert all(13 < seconds <= 14 and not must_reach for _, seconds, must_reach in workers.asked)
+    assert lines[:2] == [{**line, "worker": 0}, {"url": "/a", "result": "fresh", "worker": 1}]
+    assert {name: lines[-1][name] for name in ("total", "stored", "fresh")} == {
+        "total": 4,
+        "stored": 2,
+        "fresh": 2,
+    }
+
+
+async def test_faults_of_what_is_to_be_warmed_are_found_before_any_worker_is_asked():
+    workers = FakeWorkers()
+
+    async with opened(workers.application()) as call:
+        said = await call("POST", "/warm", json={"urls": ["/a"]})
+
+    assert (said.status, workers.asked) == (422, [])
+    assert said.content["errors"][0]["field"] == "urls[0]"
+
+
+@pytest.mark.parametrize("told", [(), (Told(503, b"{}", JSON),)])
+async def test_where_no_worker_serves_nothing_is_warmed(told):
+    async with opened(FakeWorkers(*told).application()) as call:
+        said = await call("POST", "/warm", json={"urls": ["http://shop/a"]})
+
+    first, last = (orjson.loads(line) for line in said.body.splitlines())
+    assert first == {"url": "http://shop/a", "result": "skipped", "reason": "no-worker"}
+    assert (last["total"], last["skipped"]) == (1, 1)

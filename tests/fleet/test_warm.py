@@ -11,7 +11,9 @@ from time import monotonic
 
 import pytest
 from aiohttp import web
+from click.testing import CliRunner
 
+from proxy.cli import main
 from tests.support.served import served
 from tests.support.sidecar import Sidecar, ask, running_sidecar
 from tests.support.valkey import Valkey, free_port, running_valkey
@@ -139,3 +141,18 @@ def test_without_redis_it_is_ready_when_its_time_is_over(world: World, tmp_path:
         told = [event for event, _ in events if event in {"warmed", "ready"}]
         assert told[: workers + 1] == ["warmed"] * workers + ["ready"]
         assert body == f"/cold {world.origin.version}"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_urls_that_an_operator_warms_are_hits_in_each_l1(world: World, tmp_path: Path, workers: int) -> None:
+    urls = [f"http://shop/new/{workers}/{number}" for number in range(3)]
+    with running_sidecar(tmp_path, world.url, world.policies(workers=workers)) as second:
+        arguments = ["warm", *urls, "--header", "Accept-Language: de", "--admin", f"http://{second.admin}"]
+        told = CliRunner().invoke(main, arguments)
+        asked = world.origin.asked.copy()
+        statuses = [get(second, f"/new/{workers}/{number % 3}")[1] for number in range(20)]
+
+        assert (told.exit_code, told.stdout.count("\n")) == (0, 3 * workers + 1)
+        assert all(status.endswith("; detail=l1") for status in statuses)
+        assert [asked[f"/new/{workers}/{number}"] for number in range(3)] == [1, 1, 1]
+        assert world.origin.asked == asked

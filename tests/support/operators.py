@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from proxy.admin.protocols import PurgeReport
 from proxy.admin.server import Port
 from proxy.config.reloading import Result, Unchanged
 from proxy.config.schema import Address, Config
-from proxy.model import Held, StoredResponse
+from proxy.model import Held, Request, StoredResponse
 from proxy.policy.invalidation import Selector
 from tests.support.configs import config as make_config
 
@@ -58,6 +58,25 @@ class FakeInvalidation:
     async def count(self, selectors: Sequence[Selector]) -> int:
         self.counted.append(tuple(selectors))
         return self.matched
+
+
+@dataclass
+class FakePrefetching:
+    """Tells what it was told, in the order of the requests; of all others, that they are stored."""
+
+    results: dict[bytes, tuple[str, str | None]] = field(default_factory=dict)
+    calls: list[tuple[list[Request], str, int, float]] = field(default_factory=list)
+    is_closed: bool = False
+
+    async def fetch_all(
+        self, requests: Sequence[Request], *, cause: str, at_once: int, seconds: float
+    ) -> AsyncGenerator[tuple[int, tuple[str, str | None]], None]:
+        self.calls.append((list(requests), cause, at_once, seconds))
+        try:
+            for number, request in enumerate(requests):
+                yield number, self.results.get(request.target, ("stored", None))
+        finally:
+            self.is_closed = True
 
 
 @dataclass
@@ -108,9 +127,12 @@ class FakeOperator:
     invalidation: FakeInvalidation = field(default_factory=FakeInvalidation)
     inspection: FakeInspection = field(default_factory=FakeInspection)
     configuration: FakeConfiguration = field(default_factory=FakeConfiguration)
+    prefetching: FakePrefetching = field(default_factory=FakePrefetching)
 
     def application(self, token: str | None = None) -> web.Application:
-        operations = Operations(self.invalidation, self.inspection, self.configuration, clock=lambda: NOW)
+        operations = Operations(
+            self.invalidation, self.inspection, self.configuration, self.prefetching, clock=lambda: NOW
+        )
         return admin_application(operations, token=token)
 
 
