@@ -180,6 +180,7 @@ _invalidating = _with_options(
     click.option("--tag", "tags", multiple=True, metavar="TAG", help="From the route or the answer."),
     click.option("--route", "routes", multiple=True, metavar="NAME", help="All that a route has stored."),
     click.option("--everything", is_flag=True, help="All there is."),
+    click.option("--refresh", is_flag=True, help="Fetch the hottest of it again, in the background."),
     click.option("--dry-run", is_flag=True, help="Only count what one replica holds."),
     click.option(
         "--wait",
@@ -332,13 +333,21 @@ def demo(origin: str | None) -> None:
 
 
 def _invalidate(
-    *, soft: bool, dry_run: bool, wait_seconds: float, admin: str, **selectors: Sequence[str] | bool
+    *,
+    soft: bool,
+    refresh: bool,
+    dry_run: bool,
+    wait_seconds: float,
+    admin: str,
+    **selectors: Sequence[str] | bool,
 ) -> None:
     from proxy.admin import client
 
     given = {field: values for field, values in selectors.items() if values}
     if not given:
         raise click.UsageError("Say what: --url, --prefix, --pattern, --tag, --route or --everything.")
+    if refresh:
+        given["refresh"] = True
     port = client.AdminPort(admin, _admin_token())
     reach = client.reach(port.invalidate(given, soft=soft, dry_run=dry_run, wait_seconds=wait_seconds))
     click.echo(reach.text, err=not reach.is_done)

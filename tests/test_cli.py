@@ -401,3 +401,15 @@ def test_warm_of_nothing_or_with_bad_flags_exits_2(arguments):
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Error: " in result.stderr
+
+
+@pytest.mark.parametrize("command", ["purge", "invalidate"])
+def test_refresh_is_told_with_the_selectors(command):
+    operator = FakeOperator()
+
+    with served(operator.application()) as url:
+        result = sidecache(command, "--url", "/a", "--refresh", "--admin", url)
+        nothing = sidecache(command, "--refresh", "--admin", url)
+
+    assert (result.exit_code, nothing.exit_code) == (0, 2)
+    assert result.stdout == "applied by 4 of 4 replicas; fetching 12 entries again\n"

@@ -37,6 +37,18 @@ async def json_body(request: web.Request) -> object:
         raise refuse(422, "the body is not JSON", faults=[("", str(error))]) from None
 
 
+def taken_flag(body: object, name: str) -> tuple[object, bool]:
+    """The body without the key, and whether it was true; absent is false. Refuses any other value."""
+    if not isinstance(body, dict) or name not in body:
+        return body, False
+    given = body[name]
+    if not isinstance(given, bool):
+        raise refuse(
+            422, "the body has faults", faults=[(name, f"expected true or false, found {given!r:.50}")]
+        )
+    return {key: value for key, value in body.items() if key != name}, given
+
+
 def check_names(request: web.Request, known: Collection[str]) -> None:
     """Refuse parameters beyond the known ones, and those given twice."""
     faults = [

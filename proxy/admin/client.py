@@ -101,17 +101,19 @@ def reach(reply: Reply | Unreachable) -> Reach:
         return Reach(reply.detail, is_done=False)
     if not content.get("published"):
         return Reach(_UNPUBLISHED, is_done=False)
-    return _counted(replicas, is_certain=content.get("complete") is True)
+    return _counted(content, replicas)
 
 
-def _counted(replicas: Mapping[str, Any], *, is_certain: bool) -> Reach:
+def _counted(content: Mapping[str, Any], replicas: Mapping[str, Any]) -> Reach:
     known, acknowledged = replicas.get("known"), replicas.get("acknowledged")
     missing = replicas.get("missing") or ()
-    counted = f"applied by {acknowledged} of {known} replicas"
+    refreshing = f"; fetching {content['refreshing']} entries again" if "refreshing" in content else ""
+    counted = f"applied by {acknowledged} of {known} replicas{refreshing}"
     if missing:
         return Reach(f"{counted}; missing: {', '.join(map(str, missing))}\n{_MISSING}", is_done=False)
     if acknowledged != known:
         return Reach(f"{counted}; Redis does not say by which\n{_UNCOUNTED}", is_done=False)
+    is_certain = content.get("complete") is True
     return Reach(counted if is_certain else f"{counted}\n{_UNCERTAIN}", is_done=True)
 
 

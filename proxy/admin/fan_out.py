@@ -95,6 +95,8 @@ class Pages:
         if "matched" in contents[0]:
             return _json({"dry_run": True, "matched": sum(content["matched"] for content in contents)})
         merged = _as_one_replica_each(contents) if self._is_shared else _added(contents)
+        if "refreshing" in contents[0]:
+            merged["refreshing"] = sum(content["refreshing"] for content in contents)
         return _json(merged, status=200 if merged["published"] else 202)
 
     async def _ask(

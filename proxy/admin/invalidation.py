@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from heapq import heappush, heappushpop
 from typing import Protocol
 
 from proxy.admin.protocols import PurgeReport
@@ -12,7 +14,10 @@ from proxy.policy.invalidation import Selector
 from proxy.policy.selected import Bounds, Keyed, Selected, keys_of
 
 SLICE = 1000
-"""Entries that a dry run looks at before other work gets its turn: about a millisecond."""
+"""Entries that are looked at before other work gets its turn: about a millisecond."""
+CANDIDATES = 4
+"""Times as many of the hottest entries are chosen as may be fetched again: of some only the URL is known, and
+it does not lead to them."""
 
 
 class Reach(Protocol):
@@ -39,8 +44,15 @@ class PurgeLog(Protocol):
         """Apply here at once, publish, wait for the others if asked to."""
 
 
+class Refreshing(Protocol):
+    """Who fetches again what was invalidated."""
+
+    async def refresh(self, entries: Iterable[tuple[bytes, StoredResponse]]) -> int:
+        """Fetch these again soon, in this order, as far as that can be; how many of them."""
+
+
 class LogInvalidation:
-    """Purges through the log."""
+    """Purges through the log. `seconds_idle` says of a key, last used so long ago, how cold it is."""
 
     def __init__(
         self,
@@ -48,15 +60,26 @@ class LogInvalidation:
         *,
         entries: Callable[[], Iterable[tuple[bytes, Held]]],
         keyed: Callable[[], Keyed],
+        refreshing: Refreshing,
+        most_refreshed: int,
+        seconds_idle: Callable[[bytes, float], float] = lambda _, since_use: since_use,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
         self._entries = entries
         self._keyed = keyed
+        self._refreshing = refreshing
+        self._most_refreshed = most_refreshed
+        self._seconds_idle = seconds_idle
+        self._clock = clock
 
     async def purge(
-        self, selectors: Sequence[Selector], *, soft: bool, wait_seconds: float | None
+        self, selectors: Sequence[Selector], *, soft: bool, wait_seconds: float | None, refresh: bool = False
     ) -> PurgeReport:
-        """Apply here, publish, and wait at most `wait_seconds` (None: not at all) for the others."""
+        """Apply here, publish, and wait at most `wait_seconds` (None: not at all) for the others.
+
+        With `refresh` the hottest entries of this L1 that are named are fetched again in the background.
+        """
         reach = await self._log.append(selectors, soft=soft, wait=wait_seconds)
         return PurgeReport(
             reach.id,
@@ -65,18 +88,37 @@ class LogInvalidation:
             reach.acknowledged,
             tuple(reach.missing),
             reach.complete,
+            await self._refreshing.refresh(await self._hottest(selectors)) if refresh else None,
         )
 
     async def count(self, selectors: Sequence[Selector]) -> int:
         """How many entries of this replica's L1 the selectors match; changes nothing."""
+        count = 0
+        async for _ in self._named(selectors):
+            count += 1
+        return count
+
+    async def _hottest(self, selectors: Sequence[Selector]) -> list[tuple[bytes, StoredResponse]]:
+        """Of those that are named, the hottest first."""
+        now, most = self._clock(), CANDIDATES * self._most_refreshed
+        # The coldest of them on top; the key decides between equally cold ones, so entries are not compared.
+        hottest: list[tuple[float, bytes, StoredResponse]] = []
+        async for key, held, entry in self._named(selectors):
+            if entry.expires_at > now:
+                candidate = (-self._seconds_idle(key, max(0.0, now - held.used_at)), key, entry)
+                (heappush if len(hottest) < most else heappushpop)(hottest, candidate)
+        return [(key, entry) for _, key, entry in sorted(hottest, reverse=True)]
+
+    async def _named(
+        self, selectors: Sequence[Selector]
+    ) -> AsyncIterator[tuple[bytes, Held, StoredResponse]]:
         everything = len(selectors)
         wanted: Selected[float] = Selected(self._keyed(), Bounds(narrow=everything, broad=everything))
         for selector in selectors:
             wanted.add(selector, 1.0)
-        count = 0
-        for number, (_, held) in enumerate(self._entries()):
+        for number, (key, held) in enumerate(self._entries()):
             entry = held.entry
-            count += isinstance(entry, StoredResponse) and wanted.selects(entry, keys_of(entry), None)
+            if isinstance(entry, StoredResponse) and wanted.selects(entry, keys_of(entry), None):
+                yield key, held, entry
             if number % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-        return count

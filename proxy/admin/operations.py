@@ -84,10 +84,14 @@ class _PurgePages:
         bodies.check_names(request, _PURGE_PARAMETERS)
         is_dry_run = bodies.flag(request, "dry_run")
         wait_seconds = bodies.wait_seconds(request, "wait")
-        selectors = self._selectors(await bodies.json_body(request))
+        body, refresh = bodies.taken_flag(await bodies.json_body(request), "refresh")
+        selectors = self._selectors(body)
         if is_dry_run:
             return _json({"dry_run": True, "matched": await self._invalidation.count(selectors)})
-        return _reached(await self._invalidation.purge(selectors, soft=soft, wait_seconds=wait_seconds))
+        report = await self._invalidation.purge(
+            selectors, soft=soft, wait_seconds=wait_seconds, refresh=refresh
+        )
+        return _reached(report)
 
     def _selectors(self, body: object) -> tuple[Selector, ...]:
         parsed = parse_selectors(body, limit=self._configuration.config.limits.purge_selectors)
@@ -148,7 +152,7 @@ class InspectionPages:
 
 def _reached(report: PurgeReport) -> web.Response:
     """202 says: applied here, and kept to be published once Redis answers."""
-    content = {
+    content: dict[str, object] = {
         "id": report.id,
         "published": report.published,
         "complete": report.complete,
@@ -158,6 +162,8 @@ def _reached(report: PurgeReport) -> web.Response:
             "missing": list(report.missing),
         },
     }
+    if report.refreshing is not None:
+        content["refreshing"] = report.refreshing
     return _json(content, status=200 if report.published else 202)
 
 

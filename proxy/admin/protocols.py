@@ -33,15 +33,20 @@ class PurgeReport:
     """Replicas that have not said in time that they applied it."""
     complete: bool = False
     """No replica, also no future one, serves what was invalidated. Never so without a wait in a fleet."""
+    refreshing: int | None = None
+    """Entries of this replica's L1 that are fetched again; None: nobody asked for that."""
 
 
 class Invalidation(Protocol):
     """Removing entries, or making them stale, on every replica."""
 
     async def purge(
-        self, selectors: Sequence[Selector], *, soft: bool, wait_seconds: float | None
+        self, selectors: Sequence[Selector], *, soft: bool, wait_seconds: float | None, refresh: bool = False
     ) -> PurgeReport:
-        """Apply here, publish, and wait at most `wait_seconds` (None: not at all) for the others."""
+        """Apply here, publish, and wait at most `wait_seconds` (None: not at all) for the others.
+
+        With `refresh`, have the hottest of what was invalidated here fetched again.
+        """
 
     async def count(self, selectors: Sequence[Selector]) -> int:
         """How many entries of this replica's L1 the selectors match; changes nothing."""

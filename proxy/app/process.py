@@ -21,6 +21,7 @@ from proxy.end_signals import EndSignals
 from proxy.engine.assembly import assemble
 from proxy.engine.prefetching import Prefetcher
 from proxy.engine.protocols import Log
+from proxy.engine.refetching import Refetcher
 from proxy.fleet.local_log import LocalLog
 from proxy.fleet.siblings_log import SiblingsLog
 from proxy.model import LETTER
@@ -35,6 +36,7 @@ from proxy.observe.tasks import spawn
 from proxy.policy.cache_key import keyed_target
 from proxy.policy.routes import Routes
 from proxy.policy.selected import Keyed
+from proxy.store.heat import Heat
 from proxy.store.memory import MemoryStore
 from proxy.store.tiered import TieredStore
 
@@ -164,8 +166,11 @@ class Process:
             spool_bytes=spool_byte_budget(self._config.limits.spool, memory_limit_bytes()),
         )
         self.prefetcher = Prefetcher(self.flow, self.metrics)
+        most = self._config.limits.refresh_entries
+        self.refetcher = Refetcher(self.flow, self.prefetcher, most=most)
 
     def _build_warming(self, tiers: TieredStore) -> None:
+        self._heat = Heat(self.memory, most_keys=self._config.warm.keys)
         self._warming: Warming | None = None
         tier = self._tier
         if self._config.warm.from_ == "off" or tier is None or tier.store is None or tier.log is None:
@@ -175,7 +180,7 @@ class Process:
         self._warming = Warming(
             self._config,
             tiers=tiers,
-            memory=self.memory,
+            heat=self._heat,
             store=tier.store,
             log=tier.log,
             metrics=self.metrics,
@@ -190,7 +195,14 @@ class Process:
             config=lambda: self._config,
             fleet=overview.facts if overview is not None else no_fleet,
         )
-        invalidation = LogInvalidation(self.log, entries=self.memory.entries, keyed=self._keyed)
+        invalidation = LogInvalidation(
+            self.log,
+            entries=self.memory.entries,
+            keyed=self._keyed,
+            refreshing=self.refetcher,
+            most_refreshed=self._config.limits.refresh_entries,
+            seconds_idle=self._heat.seconds_idle,
+        )
         return Operations(invalidation, inspection, configuration, self.prefetcher)
 
     def _keyed(self) -> Keyed:
@@ -244,6 +256,7 @@ class Process:
     def drain(self) -> None:
         """Make every answer the last of its connection."""
         _log.info("draining")
+        self.refetcher.stop()
         self.listener.drain()
 
     def undo_drain(self) -> None:
@@ -268,6 +281,9 @@ class Process:
     async def _stop(self) -> None:
         for task in getattr(self, "_background", []):
             task.cancel()
+        refetcher: Refetcher | None = getattr(self, "refetcher", None)
+        if refetcher is not None:
+            refetcher.stop()
         tier: SharedTier | None = getattr(self, "_tier", None)
         for part in ("listener", "_origin", "log"):
             await _close(getattr(self, part, None))

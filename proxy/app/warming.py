@@ -20,7 +20,6 @@ from proxy.policy.routes import Routes
 from proxy.store.heat import Heat
 from proxy.store.hot_lists import HotLists
 from proxy.store.hot_reporting import HotReporter
-from proxy.store.memory import MemoryStore
 from proxy.store.redis import RedisStore
 from proxy.store.tiered import TieredStore
 
@@ -38,7 +37,7 @@ class Warming:
         config: Config,
         *,
         tiers: TieredStore,
-        memory: MemoryStore,
+        heat: Heat,
         store: RedisStore,
         log: RedisLog,
         metrics: Metrics,
@@ -54,8 +53,7 @@ class Warming:
             metrics=metrics,
             clock=time.time,
         )
-        heat = Heat(memory, most_keys=config.warm.keys)
-        self._reporter = HotReporter(heat, lists, shard_count=memory.shard_count, replicas=lambda: log.known)
+        self._reporter = HotReporter(heat, lists, shard_count=heat.shard_count, replicas=lambda: log.known)
         self.is_filling = True
         """From the beginning until readiness need not wait any more."""
         metrics.gauges["warming"] = lambda: {(): float(self.is_filling)}

@@ -153,7 +153,10 @@ class Limits(Section):
     40 % of the container's limit less 96MiB, nor than 8MiB where that is less. Above it answers stream to one
     client and are not stored."""
     purge_selectors: PositiveCount = 10_000
-    """The most selectors of one purge; above it 422. Default: 10000."""
+    """The most selectors of one purge, and URLs of one warm; above it 422. Default: 10000."""
+    refresh_entries: PositiveCount = 1_000
+    """The most entries that wait to be fetched again after purges with `refresh`; of more the hottest.
+    Default: 1000."""
 
 
 class Logs(Section):

@@ -135,6 +135,15 @@ class RequestFlow:
         answer = self._from_l1(lookup) or await self._from_l2(lookup)
         return answer or await self._from_origin(lookup)
 
+    def entry_key(self, request: Request) -> bytes | None:
+        """Under which key L1 has, or would have, what the request gets; None: the cache is not asked."""
+        plan = self.plan(request)
+        if plan.refusal is not None:
+            return None
+        lookup = plan.lookup(request)
+        peek(self._tiers, lookup, self._clock(), secret=self._secret)
+        return lookup.entry_key
+
     async def until_refreshed(self, lookup: Lookup) -> None:
         """Wait for the end of the background refresh of what this request gets, if there is one."""
         peek(self._tiers, lookup, self._clock(), secret=self._secret)

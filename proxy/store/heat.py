@@ -33,6 +33,9 @@ class RecentlyUsed(Protocol):
     def recently_used(self, shard: int, most: int) -> Iterator[tuple[bytes, Held]]:
         """What was used last in one shard."""
 
+    def shard_number(self, key: bytes) -> int:
+        """In which of them the key is."""
+
     def __contains__(self, key: bytes) -> bool:
         """Whether there is a copy."""
 
@@ -47,6 +50,7 @@ class Heat:
         """Of each shard: key -> mean seconds since its last use."""
         self._rates: list[dict[bytes, float]] = [{} for _ in range(memory.shard_count)]
         self._next = 0
+        self.shard_count = memory.shard_count
 
     def __repr__(self) -> str:
         return f"<Heat {sum(map(len, self._idle))} keys>"
@@ -61,6 +65,11 @@ class Heat:
         self._idle[shard] = dict(hottest)
         # Here already: all of them at once would hold up the loop for 7 ms, or 70 for 50,000.
         self._rates[shard] = {key: 1 / max(seconds, SHORTEST_SECONDS) for key, seconds in hottest}
+
+    def seconds_idle(self, key: bytes, since_use: float) -> float:
+        """Mean seconds since its last use; of a key that is not remembered, by `since_use` alone."""
+        known = self._idle[self._memory.shard_number(key)].get(key)
+        return _mean(NEWCOMER_SECONDS, since_use) if known is None else known
 
     def rates(self) -> dict[bytes, float]:
         """The hottest keys in any order, with those to spare, and how often each is used in a second."""

@@ -182,6 +182,10 @@ class MemoryStore:
         """In how many parts `recently_used` is asked."""
         return len(self._shards)
 
+    def shard_number(self, key: bytes) -> int:
+        """In which of them the key is."""
+        return key[0] & self._mask
+
     def recently_used(self, shard: int, most: int) -> Iterator[tuple[bytes, Held]]:
         """What was used last in one shard, of each share at most so many copies; not counted as uses."""
         for copies in map(_copies, self._shards[shard]):

@@ -78,6 +78,10 @@ def report(**changes: object) -> dict[str, object]:
             Reply(200, {"dry_run": True, "matched": 0}),
             Reach("would match 0 entries of this replica's L1", is_done=True),
         ),
+        (
+            Reply(200, report(complete=True, refreshing=12)),
+            Reach("applied by 4 of 4 replicas; fetching 12 entries again", is_done=True),
+        ),
         (Reply(403, {"detail": "not you"}), Reach("not you", is_done=False)),
         (Reply(200, {"detail": "<html>"}), Reach("<html>", is_done=False)),
         (Reply(500, {}), Reach("500", is_done=False)),

@@ -244,3 +244,16 @@ async def test_where_no_worker_serves_nothing_is_warmed(told):
     first, last = (orjson.loads(line) for line in said.body.splitlines())
     assert first == {"url": "http://shop/a", "result": "skipped", "reason": "no-worker"}
     assert (last["total"], last["skipped"]) == (1, 1)
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+async def test_what_all_workers_fetch_again_is_added_up(is_shared):
+    told = [
+        Told(200, orjson.dumps({**orjson.loads(reached(number).body), "refreshing": number}), JSON)
+        for number in (2, 3)
+    ]
+
+    async with opened(FakeWorkers(*told).application(is_shared=is_shared)) as call:
+        said = await call("POST", "/purge", json={"everything": True, "refresh": True})
+
+    assert said.content["refreshing"] == 5

@@ -79,6 +79,19 @@ async def test_the_answer_says_how_far_it_came(report, status, content):
     assert (said.status, said.content) == (status, content)
 
 
+@pytest.mark.parametrize("path", ["/purge", "/invalidate"])
+async def test_refresh_is_asked_for_and_counted(path):
+    operator = FakeOperator()
+
+    async with opened(operator.application()) as call:
+        with_it = await call("POST", path, json={"urls": ["/a"], "refresh": True})
+        without = await call("POST", path, json={"urls": ["/a"], "refresh": False})
+
+    assert with_it.content["refreshing"] == 12
+    assert "refreshing" not in without.content
+    assert [selectors for selectors, _, _ in operator.invalidation.calls] == [(URL,)] * 2
+
+
 async def test_a_dry_run_counts_and_changes_nothing():
     operator = FakeOperator()
 
@@ -148,6 +161,9 @@ async def raw(url: str, head: bytes, body: bytes = b"") -> bytes:
         (b'{"tags": [""]}', "tags"),
         (b'{"everything": "yes"}', "everything"),
         (b'{"everything": 1}', "everything"),
+        (b'{"urls": ["/a"], "refresh": 1}', "refresh"),
+        (b'{"urls": ["/a"], "refresh": "yes"}', "refresh"),
+        (b'{"refresh": true}', ""),
     ],
 )
 async def test_a_bad_body_is_422_naming_the_field(body, field):

@@ -74,8 +74,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         with running_sidecar(tmp_path_factory.mktemp("first"), url, made.policies()) as first:
             heat_up(first, server)
             origin.version = 2
-            purged = first.post_admin("/purge?wait=5s", {"urls": [HOT[0]]})
-            assert json.loads(purged.body)["replicas"]["missing"] == []
+            purged = first.post_admin("/purge", {"urls": [HOT[0]]})
+            assert json.loads(purged.body)["published"]
             yield made
 
 
@@ -156,3 +156,32 @@ def test_urls_that_an_operator_warms_are_hits_in_each_l1(world: World, tmp_path:
         assert all(status.endswith("; detail=l1") for status in statuses)
         assert [asked[f"/new/{workers}/{number}"] for number in range(3)] == [1, 1, 1]
         assert world.origin.asked == asked
+
+
+def test_a_purge_with_refresh_has_the_new_content_fetched(world: World, tmp_path: Path) -> None:
+    paths = [f"/again/{number}" for number in range(5)]
+    policies = world.policies() + "limits: {refresh_entries: 3}"
+    with running_sidecar(tmp_path, world.url, policies) as second:
+        for path in paths:
+            ask(second.data, path, Host="shop")
+        get(second, paths[0])  # another variant: no URL leads to it
+        world.origin.version += 1
+        said = second.post_admin("/purge", {"prefixes": ["/again/"], "refresh": True})
+        until_fetched(second, 3)
+        asked = world.origin.asked.copy()
+        answers = [ask(second.data, path, Host="shop") for path in paths[2:]]
+
+        assert json.loads(said.body)["refreshing"] == 3
+        assert [asked[path] for path in paths] == [2, 1, 2, 2, 2]
+        assert [answer.body.decode() for answer in answers] == [
+            f"{path} {world.origin.version}" for path in paths[2:]
+        ]
+        assert all("; hit; " in str(answer.field("Cache-Status")) for answer in answers)
+        assert world.origin.asked == asked
+
+
+def until_fetched(replica: Sidecar, count: int) -> None:
+    """Until so many were fetched again, which tells nobody."""
+    deadline = monotonic() + PATIENCE_SECONDS
+    while (done := json.loads(ask(replica.admin, "/stats").body)["prefetches"]) != {"refresh stored": count}:
+        assert monotonic() < deadline, done

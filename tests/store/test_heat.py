@@ -129,3 +129,15 @@ def test_each_look_is_at_the_next_shard() -> None:
 
     assert seen == sorted(seen)
     assert (seen[0] < 30, seen[-1]) == (True, 200)
+
+
+def test_how_long_a_key_was_idle_is_the_mean_or_what_is_seen_now() -> None:
+    memory = make_memory(max_entries=100_000)
+    heat = Heat(memory, most_keys=10)
+    fill(memory, A)
+    for _ in range(memory.shard_count):
+        heat.look(NOW + 2)
+
+    assert heat.seconds_idle(A, 5.0) == pytest.approx(mean(2))
+    assert heat.seconds_idle(B, 5.0) == pytest.approx(mean(5))
+    assert heat.seconds_idle(B, 5.0) < heat.seconds_idle(B, 6.0)

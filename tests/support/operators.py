@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 import orjson
@@ -50,10 +50,10 @@ class FakeInvalidation:
     counted: list[tuple[Selector, ...]] = field(default_factory=list)
 
     async def purge(
-        self, selectors: Sequence[Selector], *, soft: bool, wait_seconds: float | None
+        self, selectors: Sequence[Selector], *, soft: bool, wait_seconds: float | None, refresh: bool = False
     ) -> PurgeReport:
         self.calls.append((tuple(selectors), soft, wait_seconds))
-        return self.report
+        return replace(self.report, refreshing=12) if refresh else self.report
 
     async def count(self, selectors: Sequence[Selector]) -> int:
         self.counted.append(tuple(selectors))
