@@ -79,7 +79,7 @@ def report(**changes: object) -> dict[str, object]:
             Reach("would match 0 entries of this replica's L1", is_done=True),
         ),
         (
-            Reply(200, report(complete=True, refreshing=12)),
+            Reply(200, {**report(complete=True), "refreshing": 12}),
             Reach("applied by 4 of 4 replicas; fetching 12 entries again", is_done=True),
         ),
         (Reply(403, {"detail": "not you"}), Reach("not you", is_done=False)),
