@@ -9,10 +9,11 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import orjson
+import structlog
 from aiohttp import web
 
 from proxy.admin import bodies
@@ -31,6 +32,8 @@ CONTENT_TYPE = "application/x-ndjson"
 
 _PARAMETERS = frozenset({"concurrency", "timeout"})
 _RESULTS = ("stored", "fresh", "not-stored", "failed", "skipped")
+
+_log = structlog.get_logger("sidecache.admin")
 
 Line = Mapping[str, Any]
 """`url` and `result`, and `reason` where there is one."""
@@ -89,14 +92,17 @@ async def told(request: web.Request, lines: AsyncGenerator[Line, None]) -> web.S
     await response.prepare(request)
     began_at = time.monotonic()
     counts = Counter(dict.fromkeys(_RESULTS, 0))
-    # Whoever asked and is gone need not be told; what it has begun ends here.
-    with suppress(ConnectionError, TimeoutError):
+    try:
         async with aclosing(lines) as open_lines:
             async for line in open_lines:
                 counts[line["result"]] += 1
                 await _write(response, line)
         seconds = round(time.monotonic() - began_at, 3)
         await _write(response, {"total": counts.total(), **counts, "seconds": seconds})
+    except (ConnectionError, TimeoutError):
+        pass  # whoever asked is gone and need not be told; what it has begun has ended
+    except Exception:  # noqa: BLE001 - the head is out: that the totals are missing is all that can be told
+        _log.exception("warm call crashed")
     return response
 
 

@@ -6,6 +6,7 @@ import asyncio
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from proxy.model import Fields, Request
 from tests.support.configs import config
@@ -102,3 +103,24 @@ async def test_when_nobody_reads_any_more_nothing_further_is_fetched():
         writer.transport.abort()
         async with asyncio.timeout(10):
             await prefetching.closed.wait()
+
+
+class Crashing(FakePrefetching):
+    """Breaks after the first."""
+
+    async def fetch_all(self, requests, *, cause, at_once, seconds):
+        yield 0, ("stored", None)
+        raise ZeroDivisionError
+
+
+async def test_a_fault_of_ours_shows_as_missing_totals():
+    operator = FakeOperator(prefetching=Crashing())
+
+    async with opened(operator.application()) as call:
+        with capture_logs() as logs:
+            said = await call("POST", "/warm", json={"urls": URLS})
+        after = await call("GET", "/stats")
+
+    assert said.body == b'{"url":"http://shop/a","result":"stored"}\n'
+    assert [line["event"] for line in logs] == ["warm call crashed"]
+    assert after.status == 200
