@@ -5,57 +5,39 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
-import aiohttp
 import pytest
 from click.testing import CliRunner
 
 from proxy.cli import main
-from tests.fleet.test_fill_once import PATIENCE_SECONDS, WELL_OR_KILLED, Fleet, Origin, everybody, serving
-from tests.support.sidecar import Sidecar, ask, launched, running, running_sidecar
+from proxy.observe.tasks import spawn
+from tests.support.fleet import CUT_OFF, Answer, Fleet, name_of, until
+from tests.support.sidecar import Sidecar, ask, running_sidecar
 from tests.support.valkey import Valkey
 
 REPLICAS = 3
-POLICIES = """
-l2: {{url: "{url}", timeout: 2s, namespace: shop}}
-routes: [{{name: all, match: {{path: "/**"}}, ttl: 1h, coalesce: {{wait: 10s}}}}]
+CLIENTS = 25
+"""Of each replica."""
+L2 = '{{url: "{url}", timeout: 2s, namespace: shop}}'
+ROUTES = """
+routes: [{name: all, match: {path: "/**"}, ttl: 1h, coalesce: {wait: 10s}}]
 """
 
 
 @pytest.fixture
 async def fleet(server: Valkey, tmp_path: Path) -> AsyncIterator[Fleet]:
-    origin = Origin()
-    async with serving(origin) as url:
-        with ExitStack() as stack:
-            replicas = await asyncio.to_thread(_start, stack, url, server.url, tmp_path)
-            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-                made = Fleet(origin, session, replicas)
-                await until(lambda: everybody_has_read(made))
-                yield made
-            await asyncio.to_thread(stack.close)
+    async with Fleet.started(tmp_path, [L2.format(url=server.url)] * REPLICAS, ROUTES) as made:
+        await until(lambda: everybody_has_read(made))
+        yield made
 
 
-def _start(stack: ExitStack, origin: str, redis: str, folder: Path) -> list[Sidecar]:
-    processes = []
-    for number in range(REPLICAS):
-        own = folder / str(number)
-        own.mkdir()
-        processes.append(launched(own, origin, POLICIES.format(url=redis)))
-    return [stack.enter_context(running(process, exits=WELL_OR_KILLED)) for process in processes]
-
-
-async def until(is_so: Any) -> None:
-    """Ask again until it is so, for a bounded time."""
-    deadline = monotonic() + PATIENCE_SECONDS
-    while not await is_so():
-        assert monotonic() < deadline, "it did not come to pass in time"
-        await asyncio.sleep(0.02)
+def burst(fleet: Fleet, path: str, replicas: list[Sidecar]) -> asyncio.Task[list[Answer]]:
+    """All clients of these replicas ask at once."""
+    return spawn("burst", fleet.get_all([path], [replica for replica in replicas for _ in range(CLIENTS)]))
 
 
 async def everybody_has_read(fleet: Fleet) -> bool:
@@ -74,10 +56,6 @@ async def told(fleet: Fleet, name: str, label: str | None = None) -> int:
     """A number of /stats, of all replicas that live together."""
     shown = [(await stats(replica))[name] for replica in fleet.replicas]
     return sum(value.get(label, 0) if label is not None else value for value in shown)
-
-
-def name_of(replica: Sidecar) -> str:
-    return f"{socket.gethostname()}-{replica.process.pid}"
 
 
 @contextmanager
@@ -129,13 +107,13 @@ async def test_the_leases_of_a_burst_are_counted(fleet: Fleet) -> None:
     async def nobody_holds() -> bool:
         return await told(fleet, "leases_held") == 0
 
-    fleet.origin.gate.clear()
-    burst = fleet.burst("/cold")
+    hold = fleet.origin.hold("/cold", holds_all=True)
+    clients = burst(fleet, "/cold", fleet.replicas)
     await until(others_wait)
     held = await told(fleet, "leases_held")
-    fleet.origin.gate.set()
+    hold.let_go()
 
-    assert await burst == everybody("/cold", REPLICAS)
+    assert [answer[:2] for answer in await clients] == [(200, 0)] * (REPLICAS * CLIENTS)
     assert held == 1
     assert [await told(fleet, "leases", f"all {result}") for result in ("held", "shared", "takeover")] == [
         1,
@@ -150,17 +128,17 @@ async def test_a_takeover_from_a_killed_leader_is_counted_and_the_dead_is_seen(f
     async def others_wait() -> bool:
         return await told(fleet, "lease_waits", "all") == REPLICAS - 1
 
-    fleet.origin.gate.clear()
+    hold = fleet.origin.hold("/slow", holds_all=True)
     leader = fleet.replicas[0]
-    doomed = fleet.burst("/slow", [leader])
+    doomed = burst(fleet, "/slow", [leader])
     await fleet.origin.was_asked("/slow")
-    others = fleet.burst("/slow", fleet.replicas[1:])
+    others = burst(fleet, "/slow", fleet.replicas[1:])
     await until(others_wait)
     await fleet.kill(leader)
     await fleet.origin.was_asked("/slow", 2)
-    fleet.origin.gate.set()
+    hold.let_go()
 
-    assert await others == everybody("/slow", REPLICAS - 1)
+    assert [answer[:2] for answer in await others] == [(200, 0)] * ((REPLICAS - 1) * CLIENTS)
     assert [await told(fleet, "leases", f"all {result}") for result in ("held", "shared", "takeover")] == [
         0,
         1,
@@ -169,11 +147,11 @@ async def test_a_takeover_from_a_killed_leader_is_counted_and_the_dead_is_seen(f
     seen = (await stats(fleet.replicas[0]))["fleet"]
     assert seen["replicas"][0]["name"] == name_of(leader)
     assert seen["known"] == REPLICAS
-    await doomed
+    assert set(await doomed) == {CUT_OFF}
 
 
 def test_workers_are_shown_as_replicas_of_one_fleet(server: Valkey, tmp_path: Path) -> None:
-    policies = f"workers: 2\n{POLICIES.format(url=server.url)}"
+    policies = f"workers: 2\nl2: {L2.format(url=server.url)}\n{ROUTES}"
     with running_sidecar(tmp_path, "http://127.0.0.1:1", policies) as sidecar:
         purged = json.loads(sidecar.post_admin("/purge?wait=1s", {"urls": ["/a"]}).body)
         shown = json.loads(ask(sidecar.admin, "/stats").body)
