@@ -27,6 +27,8 @@ from aiohttp import web
 
 from proxy.fleet.log import Registration
 from proxy.model import Position
+from proxy.observe.loop_lag import LoopLag
+from proxy.observe.tasks import spawn
 from tests.support.sidecar import Sidecar, launched, running
 from tests.support.valkey import Valkey
 
@@ -147,6 +149,7 @@ class Fleet:
         self._numbers = count()
         self._stack = ExitStack()
         self._routes = ""
+        self._lag = LoopLag()
 
     @classmethod
     @asynccontextmanager
@@ -165,10 +168,12 @@ class Fleet:
             async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
                 fleet = cls(folder, origin, url, session)
                 fleet._routes = routes
+                lag = spawn("loop lag", fleet._lag.run())
                 try:
                     await fleet.join(*l2s)
                     yield fleet
                 finally:
+                    lag.cancel()
                     await fleet._end()
         finally:
             await runner.cleanup()
@@ -245,6 +250,13 @@ class Fleet:
         """Do all of them say that they have read the log in time, or none?"""
         said = {await self.metric(replica, "sidecache_log_trusted ") for replica in replicas}
         return said == {float(are)}
+
+    async def late_seconds(self, replica: Sidecar) -> float:
+        """How late the machine, not the product, may make two steps of the replica and what the test sees.
+
+        Both loops measure themselves: the worst of the last 15 s, a few ms where nothing else runs.
+        """
+        return 2 * (await self.metric(replica, "sidecache_loop_lag_seconds ") + self._lag.worst_seconds)
 
     async def _end(self) -> None:
         for replica in self.replicas:
