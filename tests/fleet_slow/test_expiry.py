@@ -20,6 +20,7 @@ ENOUGH = 20
 ROUTES = """
 routes:
 - {name: stale, match: {path: "/stale/*"}, jitter: 0%}
+- {name: far, match: {path: "/far/*"}, jitter: 0%, l1_ttl: 0s}
 - {name: early, match: {path: "/early/*"}, jitter: 0%, early_refresh: true}
 """
 LONG = "max-age=3600"
@@ -104,6 +105,18 @@ async def test_with_stale_while_revalidate_one_request_renews_it(fleet: Fleet, n
     assert all(answer.is_hit for answer in answers)
     assert await refreshes(fleet, "stale", "stored") == number + 1
     assert await refreshes(fleet, "stale", "shared") == (number + 1) * (REPLICAS - 1)
+
+
+async def test_what_only_l2_has_is_renewed_by_one_request_too(fleet: Fleet) -> None:
+    path = "/far/0"
+    fleet.origin.cache_control[path, 0] = "max-age=1, stale-while-revalidate=3600"
+
+    answers = await hold_the_renewal(fleet, path, is_served=is_stale)
+
+    assert fleet.origin.asked[path] == 2
+    assert all(answer.is_hit for answer in answers)
+    assert {"detail=l2" in answer.cache_status for answer in answers} == {True}
+    assert await refreshes(fleet, "far", "stored") == 1
 
 
 async def refreshes(fleet: Fleet, route: str, result: str) -> int:
