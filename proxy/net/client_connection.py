@@ -257,7 +257,8 @@ class ClientConnection(RequestHandler):
 
     def _go_on(self) -> None:
         """With what has come already, or wait for the next request."""
-        self._advance()
+        if self._intake or self._buffer_paused:
+            self._advance()
         self._is_quiet = self.is_idle and not (
             self._has_ended or self._is_leaving or self._intake.has_skipped
         )

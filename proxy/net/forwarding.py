@@ -97,7 +97,8 @@ def nominated(fields: Fields, keyed: AbstractSet[bytes] = frozenset()) -> frozen
     options = fields.combined(b"connection")
     if options is None:
         return _NOTHING
-    return (_usually_nominated if len(options) <= _USUAL_BYTES else _nominated)(options) - keyed
+    names = (_usually_nominated if len(options) <= _USUAL_BYTES else _nominated)(options)
+    return names - keyed if names else names
 
 
 def _nominated(options: bytes) -> frozenset[bytes]:
@@ -111,7 +112,7 @@ _usually_nominated = lru_cache(maxsize=256)(_nominated)
 class RequestForwarding:
     """What the configuration makes of a request's fields; built once."""
 
-    __slots__ = ("_config", "_dropped", "_host", "_keyed", "_own_host")
+    __slots__ = ("_appends_peer", "_config", "_dropped", "_host", "_keyed", "_names_peer", "_own_host")
 
     def __init__(
         self,
@@ -124,6 +125,8 @@ class RequestForwarding:
         """`host`: `preserve` or a fixed name; `authority`: the Host for clients that sent none (HTTP/1.0)."""
         rewritten = {_FOR: config.for_, _HOST: config.host, _PROTO: config.proto}
         self._config = config
+        self._names_peer = config.for_ in ("append", "set")
+        self._appends_peer = config.for_ == "append"
         self._keyed = keyed
         self._host = None if host == PRESERVE_HOST else host.encode()
         self._own_host = self._host or authority
@@ -160,14 +163,13 @@ class RequestForwarding:
 
     def _addresses(self, request: Request) -> bytes:
         """One line, not two: many origins read only the first or the last of several."""
-        peer = [request.peer.encode()] if request.peer else []
-        match self._config.for_:
-            case "append":
-                return b", ".join([*request.fields.values(_FOR), *peer])
-            case "set":
-                return b"".join(peer)
-            case "pass" | "remove":
-                return b""
+        if not self._names_peer:
+            return b""
+        peer = request.peer.encode()
+        given = request.fields.combined(_FOR) if self._appends_peer else None
+        if given is None:
+            return peer
+        return given + b", " + peer if peer else given
 
 
 def response_head(received: ReceivedHead, *, via: bool, now: float) -> ResponseHead:

@@ -111,13 +111,11 @@ def read_plain(
 ) -> Request:
     """The request of a head that a shape with these names has taken; `host` is the normal one."""
     method, target, _ = head.split(b" ", 2)
-    values = _VALUES(head)
-    if b":  " in head or b" \r" in head:
-        values = [value.strip(b" ") for value in values]
+    values = tuple(map(bytes.strip, _VALUES(head)))  # of white space they hold spaces only
     return Request(
         method=method.decode(),
         target=target,
-        fields=Fields.of(names or names_of(names_in(head)), tuple(values)),
+        fields=Fields.of(names or names_of(names_in(head)), values),
         host=host,
         peer=peer,
         body=body,

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from proxy.model import FailureKind, FieldLine, Fields, Framing, OriginFailure
 from proxy.net.fields import TOKEN, VALUE, list_members
+from proxy.net.response_form import Forms
 
 MAX_FIELDS = 256
 NO_BODY_STATUSES = frozenset({204, 304})
@@ -19,6 +20,7 @@ NO_BODY_STATUSES = frozenset({204, 304})
 _STATUS_LINE = rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (" + VALUE + rb"*+))?\r\n"
 # Some origins leave out the space that must stand even before an empty reason; nothing hinges on it.
 _HEAD = re.compile(_STATUS_LINE + rb"((?:" + TOKEN + rb"++:" + VALUE + rb"*+\r\n)*+)\r\n")
+forms = Forms(_STATUS_LINE)
 _FIELD = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
 """For what `_HEAD` has taken."""
 _KNOWN_CODINGS = frozenset({b"chunked", b"compress", b"deflate", b"gzip", b"x-compress", b"x-gzip"})
@@ -51,6 +53,10 @@ class Delimiter(Struct, frozen=True):
 
 def parse_head(raw: bytes) -> ReceivedHead | OriginFailure:
     """The head that `raw` is, from the status line to the empty line, both included."""
+    known = forms.read(raw)
+    if known is not None:
+        minor, status, reason, fields = known
+        return ReceivedHead(int(status), reason or b"", fields, minor == b"0")
     match = _HEAD.fullmatch(raw)
     if match is None:
         return invalid(_first_fault(raw))
@@ -60,7 +66,9 @@ def parse_head(raw: bytes) -> ReceivedHead | OriginFailure:
         lines = [(name, value.rstrip(b" \t")) for name, value in lines]
     if len(lines) > MAX_FIELDS:
         return invalid(f"{len(lines)} fields, expected at most {MAX_FIELDS}")
-    return ReceivedHead(int(status), reason or b"", Fields(lines), minor == b"0")
+    fields = Fields(lines)
+    forms.see(fields.layout)
+    return ReceivedHead(int(status), reason or b"", fields, minor == b"0")
 
 
 def delimit(head: ReceivedHead, method: str, *, relays_codings: bool = False) -> Delimiter | OriginFailure:

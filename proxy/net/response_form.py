@@ -1,0 +1,75 @@
+"""What the origin says again and again, learned: one pattern for a whole head with known field names.
+
+An API answers with a few lists of field names. Once such a list has been seen often enough, its heads are
+read by one match, which gives the values, in a third of the time that lines of any name take. What no form
+takes is read as before. Pure: bytes in, values out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from proxy.model import FieldNames, Fields
+from proxy.net.fields import VALUE
+
+SIGHTINGS = 64
+"""Of a list of names before its pattern is made, which takes up to 2 ms."""
+MOST_FORMS = 4
+"""Tried one after the other, the last used first; one that does not fit takes 0.3 us."""
+MOST_NAMES = 64
+
+
+class Form:
+    """The heads with one list of field names."""
+
+    __slots__ = ("match", "names")
+
+    def __init__(self, names: FieldNames, status_line: bytes) -> None:
+        """`status_line`: a pattern with three groups."""
+        lines = b"".join([re.escape(name) + _REST_OF_LINE for name in names.listed])
+        self.names = names
+        self.match: Callable[[bytes], re.Match[bytes] | None] = re.compile(
+            status_line + lines + rb"\r\n"
+        ).fullmatch
+
+
+# A value that ends with white space is left to those who strip it.
+_REST_OF_LINE = rb":[ \t]*+(" + VALUE + rb"*+)(?<![ \t])\r\n"
+
+
+class Forms:
+    """The forms in use, and how often other lists of names were seen."""
+
+    def __init__(self, status_line: bytes) -> None:
+        self._status_line = status_line
+        self._forms: list[Form] = []
+
+    def read(self, raw: bytes) -> tuple[bytes, bytes, bytes | None, Fields] | None:
+        """The groups of the status line, and the fields; None: no form takes this head."""
+        for place, form in enumerate(self._forms):
+            found = form.match(raw)
+            if found is not None:
+                if place:
+                    self._forms.insert(0, self._forms.pop(place))
+                minor, status, reason, *values = found.groups()
+                return minor, status, reason, Fields.of(form.names, tuple(values))
+        return None
+
+    def see(self, names: FieldNames) -> None:
+        """A head with these names was read otherwise."""
+        if len(names.listed) > MOST_NAMES:
+            return
+        sightings = names.derived(_count_from_zero)
+        sightings[0] += 1
+        if sightings[0] >= SIGHTINGS:
+            sightings[0] = 0
+            self._learn(names)
+
+    def _learn(self, names: FieldNames) -> None:
+        others = [form for form in self._forms if form.names is not names]
+        self._forms = [Form(names, self._status_line), *others[: MOST_FORMS - 1]]
+
+
+def _count_from_zero(_names: FieldNames) -> list[int]:
+    return [0]
