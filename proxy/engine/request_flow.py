@@ -103,15 +103,21 @@ class RequestFlow:
         stored = held.entry
         if stored.__class__ is not StoredResponse or stored.part is not None:
             return None
-        left = self._seconds_usable(stored, self._log.judge_held(held), plan, now)
-        return self._hit(stored, left, "l1", now, plan.route) if left > 0 else None
+        return self._fresh_hit(stored, self._log.judge_held(held), plan, "l1", now)
 
-    def _seconds_usable(self, stored: StoredResponse, validity: Validity, plan: Plan, now: float) -> float:
-        """For how long it stays a fresh answer to what is planned; 0 or less: it is none, or none now."""
+    def _fresh_hit(
+        self, stored: StoredResponse, validity: Validity, plan: Plan, tier: str, now: float
+    ) -> Hit | None:
+        """None: it is no answer to what is planned, or not now, or no fresh one."""
         if plan.asked is ANYONE and validity is Validity.ALIVE:
-            return seconds_fresh(stored, plan.policy, now=now, roll=self._dice())
-        decision = decide(stored, validity, plan.asked, plan.policy, now=now, roll=self._dice())
-        return decision.seconds_left if decision.reuse is Reuse.FRESH else 0.0
+            age, left = seconds_fresh(stored, plan.policy, now=now, roll=self._dice())
+        else:
+            decision = decide(stored, validity, plan.asked, plan.policy, now=now, roll=self._dice())
+            age, left = stored.age(now), decision.seconds_left if decision.reuse is Reuse.FRESH else 0.0
+        if left <= 0:
+            return None
+        outcome, detail = self._words_of(stored, tier)
+        return Hit(stored, int(age), int(left), outcome, detail, plan.route, now)
 
     def is_not_modified(self, request: Request, hit: Hit) -> bool:
         """May the client keep what it has, by this request's conditions?"""
@@ -206,21 +212,20 @@ class RequestFlow:
     def _answer_hit(
         self, lookup: Lookup, stored: StoredResponse, decision: Decision, tier: str, now: float
     ) -> Answer:
-        hit = self._hit(stored, decision.seconds_left, tier, now, lookup.match.route.name)
+        outcome, detail = self._words_of(stored, tier)
+        ttl = int(decision.seconds_left)
         if decision.stale:
             # Negative from its first moment on (RFC 9211 §2.4), also where an invalidation has ended it.
             ttl = whole_seconds_left(decision.seconds_left, is_stale=True)
-            hit = hit._replace(ttl=ttl, outcome=Outcome.UPDATING, detail=self._detail(tier))
+            outcome, detail = Outcome.UPDATING, tier if self._log.is_synced else "unsynced"
+        age = int(stored.age(now))
+        hit = Hit(stored, age, ttl, outcome, detail, lookup.match.route.name, now)
         return answers.from_hit(lookup.request, hit)
 
-    def _hit(self, stored: StoredResponse, left: float, tier: str, now: float, route: str) -> Hit:
+    def _words_of(self, stored: StoredResponse, tier: str) -> tuple[Outcome, str]:
+        """Of a fresh hit."""
         outcome, detail = _FRESH_HITS[tier] if stored.source is not LifetimeSource.NEGATIVE else _NEGATIVE_HIT
-        if not self._log.is_synced:
-            detail = "unsynced"
-        return Hit(stored, int(stored.age(now)), int(left), outcome, detail, route, now)
-
-    def _detail(self, tier: str) -> str:
-        return tier if self._log.is_synced else "unsynced"
+        return outcome, detail if self._log.is_synced else "unsynced"
 
     async def _from_origin(self, lookup: Lookup) -> Answer:
         refused = self._origin_flow.refused(lookup)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
 
 from proxy.model.failures import OriginFailure
 from proxy.model.fields import Fields
@@ -133,7 +135,7 @@ class Answer:
     failure: OriginFailure | None = field(default=None)
 
 
-class Hit(NamedTuple):
+class Hit(Struct, gc=False, eq=False):
     """A stored response that answers now as it is: what an `Answer` is made of, or the bytes at once."""
 
     stored: StoredResponse
@@ -146,7 +148,7 @@ class Hit(NamedTuple):
     now: float
     """When that was decided, epoch seconds."""
     is_not_modified: bool = False
-    """The client may keep what it has: 304."""
+    """The client may keep what it has: 304. Set once its conditions are known."""
 
     @property
     def status(self) -> int:

@@ -129,6 +129,13 @@ def text(packed: bytes, number: int) -> bytes | None:
     return packed[start : start + lengths[number]]
 
 
+def has_etag(packed: bytes, tag: bytes) -> bool:
+    """Is the text ETAG there, and this? A fifth of the time that it takes to read it."""
+    target, host, etag, _ = _LENGTHS.unpack_from(packed, _LENGTHS_AT)
+    is_present = packed[_BITS_AT] & _HAS_ETAG
+    return bool(is_present) and etag == len(tag) and packed.startswith(tag, _NUMBERS.size + target + host)
+
+
 def tags(packed: bytes) -> Iterator[bytes]:
     """The texts behind the four."""
     count = int.from_bytes(packed[_COUNT_AT : _NUMBERS.size], "little")

@@ -249,6 +249,10 @@ class StoredResponse(Struct, frozen=True, gc=False):
         """The entity tag, if there is exactly one."""
         return packing.text(self.packed, packing.ETAG)
 
+    def has_etag(self, tag: bytes) -> bool:
+        """Is this, byte for byte, its entity tag?"""
+        return packing.has_etag(self.packed, tag)
+
     @property
     def last_modified(self) -> bytes | None:
         """Last-Modified, if there is exactly one and it is a date."""

@@ -54,6 +54,7 @@ class ClientConnection(RequestHandler):
         "output",
         "peer",
         "shape",
+        "trust",
         "used_at",
     )
 
@@ -88,6 +89,8 @@ class ClientConnection(RequestHandler):
         self._lane = lane
         self.shape: Shape | None = None
         """Of the last plain head: a client's next one has most likely the same."""
+        self.trust = 0
+        """How far its heads are expected to be such as came before (`head_memo.py`)."""
         self.used_at = 0.0
         """When the plain lane has answered last, on the loop's clock."""
         # for one request

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -18,8 +18,10 @@ from lru import LRU
 from proxy.model import FieldLine, Fields, Hit, Request
 from proxy.net import wire
 from proxy.net.answering import COPIED_BYTES
-from proxy.net.plain_head import Shape, names_in, read_plain, shape_of
+from proxy.net.head_memo import HeadMemo
+from proxy.net.plain_head import IF_NONE_MATCH, Shape, names_in, read_plain, shape_of
 from proxy.net.request_reading import normal_host
+from proxy.policy.preconditions import has_tag
 
 if TYPE_CHECKING:
     from proxy.net.client_connection import ClientConnection
@@ -65,22 +67,22 @@ class PlainFlow(Protocol):
 
 
 class Planned(NamedTuple):
-    """A plan, and the normal host that it was made for."""
+    """A plan, and what it was made for."""
 
     plan: object
     host: bytes
+    """The normal one."""
+    line: bytes
+    """Method and target."""
+    wants_body: bool
+    """GET, not HEAD."""
 
 
-class Ready(NamedTuple):
-    """An answer, and the bytes that it is."""
-
-    answer: Hit
-    first: bytes
-    """The head, and a short body."""
-    rest: bytes
-    """A long body: written as it is, so that slow clients of one entry share its memory."""
-    size: int
-    """Of the body."""
+Asked = tuple[Planned, Sequence[FieldLine]]
+"""What a head asks for, and its conditions."""
+Pieces = tuple[bytes, bytes, int]
+"""Head and short body; a long body, written as it is, so that slow clients of one entry share its memory; the
+size of the body."""
 
 
 class PlainLane:
@@ -97,6 +99,7 @@ class PlainLane:
         """Other routes are in force: nothing that was learned holds."""
         self._planned: LRU[tuple[bytes, ...], Planned] = LRU(MOST_PLANS)
         self._shapes: LRU[tuple[bytes, ...], Shape | None] = LRU(MOST_SHAPES)
+        self._heads: HeadMemo[Asked] = HeadMemo()
         self._telling = self._flow.telling_fields
         self._learns_at = 0.0
 
@@ -109,26 +112,51 @@ class PlainLane:
         if self._service.is_draining or len(head) > self._max_head:
             return False
         started_at = time.monotonic()
+        try:
+            asked = self._asked(connection, head, started_at)
+            if asked is None:
+                return False
+            planned, conditions = asked
+            hit = self._flow.plain_hit(planned.plan)
+            if hit is not None:
+                if conditions:
+                    hit.is_not_modified = self._may_keep(planned, conditions, hit)
+                pieces = self._pieces(hit, planned)
+        except Exception:  # noqa: BLE001 - nothing is sent: the whole lane meets the defect again, and tells it
+            return False
+        if hit is None:
+            self._service.begin_plain(connection, head, planned.host, planned.plan)
+            return True
+        is_complete = self._write(connection, pieces)
+        connection.used_at = ended_at = time.monotonic()
+        seconds = ended_at - started_at
+        if self._record.count(hit.route, hit.outcome, seconds):
+            request = read_plain(head, host=planned.host, peer=connection.peer)
+            sent = pieces[2] if is_complete else 0
+            self._record.write_access(request, hit, seconds=seconds, sent=sent, complete=is_complete)
+        return True
+
+    def _asked(self, connection: ClientConnection, head: bytes, now: float) -> Asked | None:
+        """None: the head is not plain, or there is no host to plan for."""
+        is_sought = connection.trust >= 0
+        if not is_sought:
+            connection.trust += 1
+        elif (known := self._heads.recall(connection, head)) is not None:
+            return known
         shape = connection.shape
         found = None if shape is None else shape.match(head)
         if found is None:
-            shape = connection.shape = self._shape_of(head, started_at)
+            shape = connection.shape = self._shape_of(head, now)
             found = None if shape is None else shape.match(head)
         if shape is None or found is None:
-            return False
-        try:
-            planned = self._planned_for(shape, found, head)
-            if planned is None:
-                return False
-            hit = self._flow.plain_hit(planned.plan)
-            ready = None if hit is None else self._ready(hit, shape, found, planned.host)
-        except Exception:  # noqa: BLE001 - nothing is sent: the whole lane meets the defect again, and tells it
-            return False
-        if ready is None:
-            self._service.begin_plain(connection, head, planned.host, planned.plan)
-        else:
-            self._send(ready, connection, head, planned.host, started_at)
-        return True
+            return None
+        planned = self._planned_for(shape, found, head)
+        if planned is None:
+            return None
+        asked = planned, [(name, found[group].strip(b" ")) for group, name in shape.conditions]
+        if is_sought:
+            self._heads.consider(connection, head, None if shape.tells else asked)
+        return asked
 
     def _shape_of(self, head: bytes, now: float) -> Shape | None:
         if not head.startswith((b"GET /", b"HEAD /")):
@@ -153,29 +181,32 @@ class PlainLane:
         host = normal_host(value.strip(b" "))
         if host is None:
             return None
+        wants_body = line[0] != _H
         if shape.tells:
-            return Planned(self._flow.plan(read_plain(head, host=host)), host)
-        planned = Planned(self._flow.plan(_request(line, host)), host)
+            return Planned(self._flow.plan(read_plain(head, host=host)), host, line, wants_body)
+        planned = Planned(self._flow.plan(_request(line, host)), host, line, wants_body)
         if len(line) + len(value) <= MOST_PLAN_BYTES:
             self._planned[key] = planned
         return planned
 
-    def _ready(self, hit: Hit, shape: Shape, found: re.Match[bytes], host: bytes) -> Ready:
-        if shape.conditions:
-            conditions = [(name, found[group].strip(b" ")) for group, name in shape.conditions]
-            if self._flow.is_not_modified(_request(found[1], host, conditions), hit):
-                hit = hit._replace(is_not_modified=True)
-        has_body = found[1][0] != _H and not hit.is_not_modified
-        body = hit.stored.body if has_body else b""
-        with_x = self._service.with_x_cache_status
-        if len(body) > COPIED_BYTES:
-            return Ready(hit, wire.hit_head(hit, b"", with_x_cache_status=with_x), body, len(body))
-        return Ready(hit, wire.hit_head(hit, body, with_x_cache_status=with_x), b"", len(body))
+    def _may_keep(self, planned: Planned, conditions: Sequence[FieldLine], hit: Hit) -> bool:
+        # The usual case first: the client names the very tag that is stored, and no request need be built.
+        for name, value in conditions:
+            if name == IF_NONE_MATCH and has_tag(hit.stored, value):
+                return True
+        return self._flow.is_not_modified(_request(planned.line, planned.host, conditions), hit)
 
-    def _send(
-        self, ready: Ready, connection: ClientConnection, head: bytes, host: bytes, started_at: float
-    ) -> None:
-        answer, first, rest, size = ready
+    def _pieces(self, hit: Hit, planned: Planned) -> Pieces:
+        body = hit.stored.body if planned.wants_body and not hit.is_not_modified else b""
+        with_x = self._service.with_x_cache_status
+        size = len(body)
+        if size > COPIED_BYTES:
+            return wire.hit_head(hit, b"", with_x_cache_status=with_x), body, size
+        return wire.hit_head(hit, body, with_x_cache_status=with_x), b"", size
+
+    def _write(self, connection: ClientConnection, pieces: Pieces) -> bool:
+        """False: the client has left."""
+        first, rest, _ = pieces
         output, is_complete = connection.output, True
         try:
             output.write(first)
@@ -185,12 +216,7 @@ class PlainLane:
             is_complete = False
         if output.is_full:
             self._service.begin_draining(connection)
-        connection.used_at = ended_at = time.monotonic()
-        seconds = ended_at - started_at
-        if self._record.count(answer.route, answer.outcome, seconds):
-            request = read_plain(head, host=host, peer=connection.peer)
-            sent = size if is_complete else 0
-            self._record.write_access(request, answer, seconds=seconds, sent=sent, complete=is_complete)
+        return is_complete
 
 
 def missing_internals() -> list[str]:

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from proxy.config.schema import Config
 from proxy.model import Hit
-from proxy.net import plain_lane
+from proxy.net import head_memo, plain_lane
+from proxy.net.head_memo import HeadMemo
 from proxy.net.plain_lane import MOST_PLAN_BYTES, MOST_PLANS, MOST_SHAPES, PlainLane, missing_internals
 from tests.support.canned_flow import CannedFlow, Served, plain_hit, serving
 from tests.support.raw_client import RawAnswer, RawClient, connected, request
@@ -286,6 +287,75 @@ async def test_a_reload_forgets_which_fields_tell_also_on_open_connections() -> 
         await ask(client, "X-Tenant: 2")
 
         assert served.flow.planned[-1].fields.first(b"x-tenant") == b"2"
+
+
+# Heads that come again.
+
+
+def crash(*_: object) -> None:
+    raise AssertionError
+
+
+async def test_a_head_that_comes_the_third_time_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_memo, "SKIPPED", 0)
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        before = [(await ask(client, "X: 1")).lines for _ in range(2)]
+        monkeypatch.setattr(lane_of(served), "_planned_for", crash)
+
+        assert (await ask(client, "X: 1")).lines in before
+        assert (await ask(client, "X: 2")).body == b"/a|"
+
+
+async def test_heads_that_never_come_again_are_looked_for_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sought: list[bytes] = []
+    recall = HeadMemo.recall
+
+    def counting(memo: HeadMemo[Any], sender: Any, head: bytes) -> Any:
+        sought.append(head)
+        return recall(memo, sender, head)
+
+    monkeypatch.setattr(HeadMemo, "recall", counting)
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        for number in range(50):
+            await ask(client, f"X: {number}")
+
+        assert [head.split(b"X: ")[1].strip() for head in sought] == [b"0", b"16", b"32", b"48"]
+        assert not len(lane_of(served)._heads)
+
+
+@pytest.mark.parametrize("field", ["Cookie: a=1", "Authorization: Basic YQ=="])
+async def test_heads_with_fields_that_may_tell_are_read_each_time(
+    field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head_memo, "SKIPPED", 0)
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        for _ in range(4):
+            await ask(client, field)
+
+        assert len(served.flow.planned) == 4
+        assert not len(lane_of(served)._heads)
+
+
+async def test_a_reload_makes_heads_that_came_before_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_memo, "SKIPPED", 0)
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        for _ in range(3):
+            await ask(client)
+        assert (len(served.flow.planned), len(lane_of(served)._heads)) == (1, 1)
+        use(served)
+        await ask(client)
+
+        assert (len(served.flow.planned), len(lane_of(served)._heads)) == (2, 0)
+
+
+async def test_who_names_the_very_tag_needs_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = flow_with(a=plain_hit(etag=b'"1"'))
+    monkeypatch.setattr(flow, "is_not_modified", crash)
+    async with serving(flow) as served, connected(served.where) as client:
+        assert (await ask(client, 'If-None-Match: "1"', "If-Modified-Since: nonsense")).status == 304
+        assert (await ask(client, 'If-None-Match: "1", "2"')).body == b"/a|"
 
 
 # Whose heads are left to the whole lane.
