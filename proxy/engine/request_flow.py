@@ -21,8 +21,11 @@ from proxy.engine.refreshing import Refresher
 from proxy.engine.tier_lookup import look_up, peek
 from proxy.model import (
     LETTER,
+    NOT_ASKED,
     Answer,
+    Entry,
     Forward,
+    Found,
     Hit,
     LifetimeSource,
     Outcome,
@@ -30,6 +33,7 @@ from proxy.model import (
     Request,
     StoredResponse,
     Validity,
+    VaryRecord,
 )
 from proxy.policy.bypass import Bypass
 from proxy.policy.cache_status import whole_seconds_left
@@ -105,6 +109,32 @@ class RequestFlow:
             return None
         return self._fresh_hit(stored, self._log.judge_held(held), plan, "l1", now)
 
+    def ask_l2(self, plan: Plan, then: Callable[[Entry | None], None]) -> bool:
+        """Ask L2 where `plain_hit` has found nothing in L1 that has a say; `then` gets what it has, later.
+
+        False: nothing is asked, `serve` has more to look at.
+        """
+        if not self._has_l2 or plan.refusal is not None or plan.policy.early_refresh:
+            return False
+        now = self._clock()
+        held = self._peek(plan.digest, now)
+        is_old = held is None or now - held.kept_at > plan.policy.l1_ttl
+        is_record = held is not None and isinstance(held.entry, VaryRecord)
+        return is_old and not is_record and self._tiers.ask(plan.digest, then)
+
+    def plain_hit_l2(self, plan: Plan, found: Entry | None) -> Hit | None:
+        """What L2 had, if the whole of that answers now; then L1 has it too."""
+        if not isinstance(found, StoredResponse) or found.part is not None:
+            return None
+        if self._has_newer(plan.digest, found):
+            return None
+        # Judged at the moment of use, in the step that answers and back-fills (invalidation R7).
+        now = self._clock()
+        hit = self._fresh_hit(found, self._log.judge(found), plan, "l2", now)
+        if hit is not None:
+            self._tiers.back_fill(plan.digest, found, now, idle=plan.policy.idle)
+        return hit
+
     def _fresh_hit(
         self, stored: StoredResponse, validity: Validity, plan: Plan, tier: str, now: float
     ) -> Hit | None:
@@ -130,15 +160,18 @@ class RequestFlow:
             return None
         return self._from_l1(plan.lookup(request))
 
-    async def serve(self, request: Request, plan: Plan | None = None) -> Answer:
-        """The answer, whatever it takes. Every wait below has a deadline."""
+    async def serve(self, request: Request, plan: Plan | None = None, found: Found = NOT_ASKED) -> Answer:
+        """The answer, whatever it takes. Every wait below has a deadline.
+
+        `found` is what L2 had for the plan a moment ago, where it was asked.
+        """
         if self._data_purge.is_for(request):
             return await self._data_purge.answer(request)
         plan = plan or self.plan(request)
         if plan.refusal is not None:
             return await self._passing.answer(request, plan.match, plan.refusal)
         lookup = plan.lookup(request)
-        answer = self._from_l1(lookup) or await self._from_l2(lookup)
+        answer = self._from_l1(lookup) or await self._from_l2(lookup, found)
         return answer or await self._from_origin(lookup)
 
     def _from_l1(self, lookup: Lookup, *, is_second_choice: bool = False) -> Answer | None:
@@ -154,10 +187,11 @@ class RequestFlow:
             held.kept_at = now
         return self._use(lookup, stored, self._log.judge_held(held), "l1", now)
 
-    async def _from_l2(self, lookup: Lookup) -> Answer | None:
+    async def _from_l2(self, lookup: Lookup, found: Found) -> Answer | None:
         if self._has_l2:
-            stored = await look_up(self._tiers, lookup, self._clock(), secret=self._secret)
-            if stored is not None and not self._has_newer(lookup, stored):
+            now = self._clock()
+            stored = await look_up(self._tiers, lookup, now, secret=self._secret, found=found)
+            if stored is not None and not self._has_newer(lookup.entry_key, stored):
                 # Judged at the moment of use, in the step that answers and back-fills (invalidation R7).
                 now = self._clock()
                 answer = self._use(lookup, stored, self._log.judge(stored), "l2", now)
@@ -168,9 +202,9 @@ class RequestFlow:
             return self._from_l1(lookup, is_second_choice=True)
         return None
 
-    def _has_newer(self, lookup: Lookup, stored: StoredResponse) -> bool:
+    def _has_newer(self, key: bytes, stored: StoredResponse) -> bool:
         """Has L1 a newer response? A refresh may have ended meanwhile, or its write to L2 was lost."""
-        held = self._peek(lookup.entry_key, self._clock())
+        held = self._peek(key, self._clock())
         return held is not None and isinstance(held.entry, StoredResponse) and is_newer(held.entry, stored)
 
     def _use(

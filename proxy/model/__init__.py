@@ -19,11 +19,14 @@ from proxy.model.messages import (
     Tunnel,
 )
 from proxy.model.stored import (
+    NOT_ASKED,
     VALUES,
     Capture,
     Entry,
+    Found,
     Held,
     LifetimeSource,
+    NotAsked,
     Part,
     Position,
     Rule,
@@ -36,6 +39,7 @@ from proxy.model.words import LETTER, CacheStatus, Claim, Forward, Outcome, Reas
 
 __all__ = [
     "LETTER",
+    "NOT_ASKED",
     "VALUES",
     "Answer",
     "Body",
@@ -48,11 +52,13 @@ __all__ = [
     "FieldLine",
     "Fields",
     "Forward",
+    "Found",
     "Framing",
     "Held",
     "Hit",
     "InboundBody",
     "LifetimeSource",
+    "NotAsked",
     "OriginFailure",
     "OriginResponse",
     "Outcome",

@@ -297,6 +297,17 @@ class VaryRecord(Struct, frozen=True, gc=False):
 Entry = StoredResponse | VaryRecord
 
 
+class NotAsked(Enum):
+    """Stands where what L2 has would stand, had it been asked."""
+
+    NOT_ASKED = "not-asked"
+
+
+NOT_ASKED = NotAsked.NOT_ASKED
+Found = Entry | None | NotAsked
+"""What L2 has of a key."""
+
+
 class Held(Struct, gc=False, eq=False):
     """This replica's copy of an entry in L1, with what only this replica knows of it."""
 

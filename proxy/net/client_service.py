@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 import structlog
 
 from proxy.config.schema import Config
-from proxy.model import Answer, FailureKind, Hit, Outcome, Request, Tunnel
+from proxy.model import NOT_ASKED, Answer, FailureKind, Hit, Outcome, Request, Tunnel
 from proxy.net import wire
 from proxy.net.aiohttp_shapes import Finished, Incoming
 from proxy.net.answering import NOTHING_SENT, Sent, send
@@ -40,8 +40,8 @@ class Flow(PlainFlow, Protocol):
     def try_hit(self, request: Request, plan: Any) -> Answer | None:
         """The answer, if it takes no waiting."""
 
-    async def serve(self, request: Request, plan: Any) -> Answer:
-        """The answer, whatever it takes."""
+    async def serve(self, request: Request, plan: Any, found: Any) -> Answer:
+        """The answer, whatever it takes; `found` is what L2 had, where it was asked."""
 
 
 class Record(Protocol):
@@ -93,11 +93,13 @@ class ClientService:
         )
         if isinstance(request, Refusal):
             return await self._refuse(turn.connection, request, method=message.method)
-        return await self._answer(turn, request, None)
+        return await self._answer(turn, request, self._ask(request), started_at=time.monotonic())
 
-    def begin_plain(self, connection: ClientConnection, head: bytes, host: bytes, plan: object) -> None:
+    def begin_plain(
+        self, connection: ClientConnection, head: bytes, host: bytes, plan: object, found: object = NOT_ASKED
+    ) -> None:
         """Answer a head that the plain lane has taken: in a task of its own, without aiohttp's request."""
-        self._begin(connection, self._answer_plain(connection, head, host, plan))
+        self._begin(connection, self._answer_plain(connection, head, host, plan, found))
 
     def begin_draining(self, connection: ClientConnection) -> None:
         """The plain lane has answered, but the client is slow to take it."""
@@ -117,11 +119,12 @@ class ClientService:
             connection.end_plain(may_go_on=may_go_on)
 
     async def _answer_plain(
-        self, connection: ClientConnection, head: bytes, host: bytes, plan: object
+        self, connection: ClientConnection, head: bytes, host: bytes, plan: object, found: object
     ) -> bool:
         turn = Turn(connection)
         request = read_plain(head, host=host, peer=connection.peer, on_interim=turn.send_interim)
-        return (await self._answer(turn, request, plan)).may_go_on
+        asked = self._ask(request, plan, found)
+        return (await self._answer(turn, request, asked, started_at=connection.asked_at)).may_go_on
 
     async def _drain(self, connection: ClientConnection) -> bool:
         with suppress(ConnectionError):
@@ -129,9 +132,10 @@ class ClientService:
             return True
         return False
 
-    async def _answer(self, turn: Turn, request: Request, plan: object) -> Finished:
-        started_at = time.monotonic()
-        answer = self._blame_slow_client(turn, await self._ask(request, plan))
+    async def _answer(
+        self, turn: Turn, request: Request, asking: Coroutine[Any, Any, Answer], *, started_at: float
+    ) -> Finished:
+        answer = self._blame_slow_client(turn, await asking)
         sent, persists = NOTHING_SENT, False
         try:
             sent, persists = await self._send(turn, request, answer)
@@ -144,7 +148,7 @@ class ClientService:
             await turn.connection.linger()
         return Finished(turn.connection, may_go_on=persists)
 
-    async def _ask(self, request: Request, plan: object) -> Answer:
+    async def _ask(self, request: Request, plan: object = None, found: object = NOT_ASKED) -> Answer:
         """The plan is None where nobody has made one yet: then L1 has not been asked either."""
         try:
             if plan is None:
@@ -152,7 +156,7 @@ class ClientService:
                 answer = self._flow.try_hit(request, plan)
                 if answer is not None:
                     return answer
-            return await self._flow.serve(request, plan)
+            return await self._flow.serve(request, plan, found)
         except asyncio.CancelledError:
             # Not ours: what the flow waited for was cancelled. This client need not suffer in silence.
             if cast(asyncio.Task[object], asyncio.current_task()).cancelling():

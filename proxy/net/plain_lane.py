@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aiohttp.web_protocol import RequestHandler
 from lru import LRU
 
-from proxy.model import FieldLine, Fields, Hit, Request
+from proxy.model import Entry, FieldLine, Fields, Hit, Request
 from proxy.net import wire
 from proxy.net.answering import COPIED_BYTES
 from proxy.net.head_memo import HeadMemo
@@ -61,6 +63,12 @@ class PlainFlow(Protocol):
 
     def plain_hit(self, plan: Any) -> Hit | None:
         """What is stored for it, if the whole of that answers it now."""
+
+    def ask_l2(self, plan: Any, then: Callable[[Entry | None], None]) -> bool:
+        """Ask L2 for it, where that is next; `then` is called once, in a later step. False: not asked."""
+
+    def plain_hit_l2(self, plan: Any, found: Entry | None) -> Hit | None:
+        """What L2 had, if the whole of that answers now."""
 
     def is_not_modified(self, request: Request, hit: Hit) -> bool:
         """May the client keep what it has, by this request's conditions?"""
@@ -111,30 +119,55 @@ class PlainLane:
         # While draining, every answer has to say that it is the last.
         if self._service.is_draining or len(head) > self._max_head:
             return False
-        started_at = time.monotonic()
+        connection.asked_at = started_at = time.monotonic()
         try:
             asked = self._asked(connection, head, started_at)
             if asked is None:
                 return False
-            planned, conditions = asked
-            hit = self._flow.plain_hit(planned.plan)
+            plan = asked[0].plan
+            hit = self._flow.plain_hit(plan)
             if hit is not None:
-                if conditions:
-                    hit.is_not_modified = self._may_keep(planned, conditions, hit)
-                pieces = self._pieces(hit, planned)
+                pieces = self._pieces(hit, asked)
+            else:
+                is_waiting = self._flow.ask_l2(plan, partial(self._answer_from_l2, connection, head, asked))
         except Exception:  # noqa: BLE001 - nothing is sent: the whole lane meets the defect again, and tells it
             return False
-        if hit is None:
-            self._service.begin_plain(connection, head, planned.host, planned.plan)
-            return True
+        if hit is not None:
+            self._answer(connection, head, asked[0].host, hit, pieces)
+        elif is_waiting:
+            connection.begin_plain()
+        else:
+            self._service.begin_plain(connection, head, asked[0].host, plan)
+        return True
+
+    def _answer_from_l2(
+        self, connection: ClientConnection, head: bytes, asked: Asked, found: Entry | None
+    ) -> None:
+        planned, hit, pieces = asked[0], None, None
+        # While draining, every answer has to say that it is the last.
+        if not self._service.is_draining:
+            with suppress(Exception):  # what is served by the whole flow meets the defect again, and tells it
+                hit = self._flow.plain_hit_l2(planned.plan, found)
+                pieces = None if hit is None else self._pieces(hit, asked)
+        if hit is None or pieces is None:
+            self._service.begin_plain(connection, head, planned.host, planned.plan, found)
+            return
+        is_complete = self._answer(connection, head, planned.host, hit, pieces)
+        if not connection.output.is_full:
+            connection.end_plain(may_go_on=is_complete)
+
+    def _answer(
+        self, connection: ClientConnection, head: bytes, host: bytes, hit: Hit, pieces: Pieces
+    ) -> bool:
+        """False: the client has left."""
         is_complete = self._write(connection, pieces)
         connection.used_at = ended_at = time.monotonic()
-        seconds = ended_at - started_at
+        seconds = ended_at - connection.asked_at
         if self._record.count(hit.route, hit.outcome, seconds):
-            request = read_plain(head, host=planned.host, peer=connection.peer)
+            request = read_plain(head, host=host, peer=connection.peer)
             sent = pieces[2] if is_complete else 0
             self._record.write_access(request, hit, seconds=seconds, sent=sent, complete=is_complete)
-        return True
+        return is_complete
 
     def _asked(self, connection: ClientConnection, head: bytes, now: float) -> Asked | None:
         """None: the head is not plain, or there is no host to plan for."""
@@ -196,7 +229,10 @@ class PlainLane:
                 return True
         return self._flow.is_not_modified(_request(planned.line, planned.host, conditions), hit)
 
-    def _pieces(self, hit: Hit, planned: Planned) -> Pieces:
+    def _pieces(self, hit: Hit, asked: Asked) -> Pieces:
+        planned, conditions = asked
+        if conditions:
+            hit.is_not_modified = self._may_keep(planned, conditions, hit)
         body = hit.stored.body if planned.wants_body and not hit.is_not_modified else b""
         with_x = self._service.with_x_cache_status
         size = len(body)

@@ -121,19 +121,19 @@ class Drain(NamedTuple):
 Act = Send | Step | Purge | Reload | Drain
 
 
-async def told(acts: list[Act], *, plain_lane: bool) -> Outside:
-    async with world(plain_lane=plain_lane) as made:
+async def told(acts: list[Act], *, plain_lane: bool, l2: bool = False) -> Outside:
+    async with world(plain_lane=plain_lane, l2=l2) as made:
         for act in acts:
             await act.happen(made)
         return made.outside()
 
 
-async def both(acts: list[Act]) -> tuple[Outside, Outside]:
-    return await told(acts, plain_lane=True), await told(acts, plain_lane=False)
+async def both(acts: list[Act], *, l2: bool) -> tuple[Outside, Outside]:
+    return await told(acts, plain_lane=True, l2=l2), await told(acts, plain_lane=False, l2=l2)
 
 
-def assert_equal(run: Run, *acts: Act) -> Outside:
-    with_lane, without = run(both(list(acts)))
+def assert_equal(run: Run, *acts: Act, l2: bool = False) -> Outside:
+    with_lane, without = run(both(list(acts), l2=l2))
     for seen, expected in zip(with_lane, without, strict=True):
         assert seen == expected
     return without
@@ -258,6 +258,23 @@ def stories_of_few_heads(draw: st.DrawFn) -> list[Act]:
 @given(acts=stories_of_few_heads())
 def test_t20_any_story_of_few_heads_ends_alike(run: Run, acts: list[Act]) -> None:
     assert_equal(run, *acts)
+
+
+@settings(max_examples=150)
+@given(acts=ACTS)
+def test_t20_any_story_with_an_l2_ends_alike(run: Run, acts: list[Act]) -> None:
+    assert_equal(run, *acts, l2=True)
+
+
+@pytest.mark.parametrize("path", PATHS[:12])
+def test_t20_what_l2_has_is_answered_alike(run: Run, path: str) -> None:
+    asking = [Send(request(path, field)) for field in ("X-A: 1", 'If-None-Match: "e"', "X-A: 1")]
+    happenings: list[Act] = [Step(2), Step(4), Purge(soft=True), Step(4), Purge(soft=False), Step(9), Step(4)]
+    acts = [act for happening in happenings for act in (*asking, happening)]
+    seen = assert_equal(run, *acts, *asking, l2=True)
+
+    if path == "/product/etag":
+        assert b"detail=l2" in seen.received[0]
 
 
 STREAM = b"".join(
