@@ -19,7 +19,7 @@ _SEVERITY = (Validity.ALIVE, Validity.STALE, Validity.DISTRUSTED, Validity.DEAD)
 
 def worse(one: Validity, other: Validity) -> Validity:
     """The one of two answers of the rule that allows less."""
-    return max(one, other, key=_SEVERITY.index)
+    return other if one is Validity.ALIVE else max(one, other, key=_SEVERITY.index)
 
 
 class Modes(Generic[Mark]):
@@ -37,6 +37,8 @@ class Modes(Generic[Mark]):
 
     def judge(self, entry: StoredResponse, since: Mark | None) -> Validity:
         """What the selectors newer than `since` make of the entry; None: each of them counts."""
+        if self.hard.has_none_since(since) and self.soft.has_none_since(since):
+            return Validity.ALIVE
         keys = keys_of(entry)
         if self.hard.selects(entry, keys, since):
             return Validity.DEAD
@@ -128,11 +130,11 @@ class Index:
         We deviate from R4's order: a match is looked for first, so that an entry that cannot be placed in
         the log (unknown epoch, below the floor) yet was purged is dead, and no 304 can revive it.
         """
-        placed = entry.born if entry.born is not None and self.knows(entry.born) else None
-        if placed is not None:
-            return self._contents.modes.judge(entry, placed if checked is None else max(placed, checked))
+        born = entry.born
+        if born is not None and self.knows(born):
+            return self._contents.modes.judge(entry, born if checked is None else max(born, checked))
         validity = self._contents.modes.judge(entry, None)
-        if entry.born is None and not self.was_read:
+        if born is None and not self.was_read:
             # The fetch began before the log was read, and it still has not been: nothing was missed yet.
             return validity
         return worse(validity, Validity.DISTRUSTED)
