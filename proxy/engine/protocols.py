@@ -5,7 +5,7 @@ The engine knows no Redis, no socket and no log format: only these few methods.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from proxy.model import (
@@ -38,6 +38,9 @@ class Tiers(Protocol):
 
     async def look_up(self, key: bytes) -> Entry | None:
         """L2 only; batched with all look-ups of this loop tick. A failure of L2 is None."""
+
+    def ask(self, key: bytes, then: Callable[[Entry | None], None]) -> bool:
+        """The same without a wait: `then` is called once, in a later step. False: nothing was asked."""
 
     def back_fill(self, key: bytes, entry: Entry, now: float, *, idle: float | None) -> Held:
         """Into L1 what L2 answered."""

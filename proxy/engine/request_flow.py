@@ -21,8 +21,11 @@ from proxy.engine.refreshing import Refresher
 from proxy.engine.tier_lookup import look_up, peek
 from proxy.model import (
     LETTER,
+    NOT_ASKED,
     Answer,
+    Entry,
     Forward,
+    Found,
     Hit,
     LifetimeSource,
     Outcome,
@@ -30,6 +33,7 @@ from proxy.model import (
     Request,
     StoredResponse,
     Validity,
+    VaryRecord,
 )
 from proxy.policy.bypass import Bypass
 from proxy.policy.cache_status import whole_seconds_left
@@ -103,15 +107,47 @@ class RequestFlow:
         stored = held.entry
         if stored.__class__ is not StoredResponse or stored.part is not None:
             return None
-        left = self._seconds_usable(stored, self._log.judge_held(held), plan, now)
-        return self._hit(stored, left, "l1", now, plan.route) if left > 0 else None
+        return self._fresh_hit(stored, self._log.judge_held(held), plan, "l1", now)
 
-    def _seconds_usable(self, stored: StoredResponse, validity: Validity, plan: Plan, now: float) -> float:
-        """For how long it stays a fresh answer to what is planned; 0 or less: it is none, or none now."""
+    def ask_l2(self, plan: Plan, then: Callable[[Entry | None], None]) -> bool:
+        """Ask L2 where `plain_hit` has found nothing in L1 that has a say; `then` gets what it has, later.
+
+        False: nothing is asked, `serve` has more to look at.
+        """
+        if not self._has_l2 or plan.refusal is not None or plan.policy.early_refresh:
+            return False
+        now = self._clock()
+        held = self._peek(plan.digest, now)
+        is_old = held is None or now - held.kept_at > plan.policy.l1_ttl
+        is_record = held is not None and isinstance(held.entry, VaryRecord)
+        return is_old and not is_record and self._tiers.ask(plan.digest, then)
+
+    def plain_hit_l2(self, plan: Plan, found: Entry | None) -> Hit | None:
+        """What L2 had, if the whole of that answers now; then L1 has it too."""
+        if not isinstance(found, StoredResponse) or found.part is not None:
+            return None
+        if self._has_newer(plan.digest, found):
+            return None
+        # Judged at the moment of use, in the step that answers and back-fills (invalidation R7).
+        now = self._clock()
+        hit = self._fresh_hit(found, self._log.judge(found), plan, "l2", now)
+        if hit is not None:
+            self._tiers.back_fill(plan.digest, found, now, idle=plan.policy.idle)
+        return hit
+
+    def _fresh_hit(
+        self, stored: StoredResponse, validity: Validity, plan: Plan, tier: str, now: float
+    ) -> Hit | None:
+        """None: it is no answer to what is planned, or not now, or no fresh one."""
         if plan.asked is ANYONE and validity is Validity.ALIVE:
-            return seconds_fresh(stored, plan.policy, now=now, roll=self._dice())
-        decision = decide(stored, validity, plan.asked, plan.policy, now=now, roll=self._dice())
-        return decision.seconds_left if decision.reuse is Reuse.FRESH else 0.0
+            age, left = seconds_fresh(stored, plan.policy, now=now, roll=self._dice())
+        else:
+            decision = decide(stored, validity, plan.asked, plan.policy, now=now, roll=self._dice())
+            age, left = stored.age(now), decision.seconds_left if decision.reuse is Reuse.FRESH else 0.0
+        if left <= 0:
+            return None
+        outcome, detail = self._words_of(stored, tier)
+        return Hit(stored, int(age), int(left), outcome, detail, plan.route, now)
 
     def is_not_modified(self, request: Request, hit: Hit) -> bool:
         """May the client keep what it has, by this request's conditions?"""
@@ -124,15 +160,18 @@ class RequestFlow:
             return None
         return self._from_l1(plan.lookup(request))
 
-    async def serve(self, request: Request, plan: Plan | None = None) -> Answer:
-        """The answer, whatever it takes. Every wait below has a deadline."""
+    async def serve(self, request: Request, plan: Plan | None = None, found: Found = NOT_ASKED) -> Answer:
+        """The answer, whatever it takes. Every wait below has a deadline.
+
+        `found` is what L2 had for the plan a moment ago, where it was asked.
+        """
         if self._data_purge.is_for(request):
             return await self._data_purge.answer(request)
         plan = plan or self.plan(request)
         if plan.refusal is not None:
             return await self._passing.answer(request, plan.match, plan.refusal)
         lookup = plan.lookup(request)
-        answer = self._from_l1(lookup) or await self._from_l2(lookup)
+        answer = self._from_l1(lookup) or await self._from_l2(lookup, found)
         return answer or await self._from_origin(lookup)
 
     def entry_key(self, request: Request) -> bytes | None:
@@ -162,10 +201,11 @@ class RequestFlow:
             held.kept_at = now
         return self._use(lookup, stored, self._log.judge_held(held), "l1", now)
 
-    async def _from_l2(self, lookup: Lookup) -> Answer | None:
+    async def _from_l2(self, lookup: Lookup, found: Found) -> Answer | None:
         if self._has_l2:
-            stored = await look_up(self._tiers, lookup, self._clock(), secret=self._secret)
-            if stored is not None and not self._has_newer(lookup, stored):
+            now = self._clock()
+            stored = await look_up(self._tiers, lookup, now, secret=self._secret, found=found)
+            if stored is not None and not self._has_newer(lookup.entry_key, stored):
                 # Judged at the moment of use, in the step that answers and back-fills (invalidation R7).
                 now = self._clock()
                 answer = self._use(lookup, stored, self._log.judge(stored), "l2", now)
@@ -176,9 +216,9 @@ class RequestFlow:
             return self._from_l1(lookup, is_second_choice=True)
         return None
 
-    def _has_newer(self, lookup: Lookup, stored: StoredResponse) -> bool:
+    def _has_newer(self, key: bytes, stored: StoredResponse) -> bool:
         """Has L1 a newer response? A refresh may have ended meanwhile, or its write to L2 was lost."""
-        held = self._peek(lookup.entry_key, self._clock())
+        held = self._peek(key, self._clock())
         return held is not None and isinstance(held.entry, StoredResponse) and is_newer(held.entry, stored)
 
     def _use(
@@ -220,21 +260,20 @@ class RequestFlow:
     def _answer_hit(
         self, lookup: Lookup, stored: StoredResponse, decision: Decision, tier: str, now: float
     ) -> Answer:
-        hit = self._hit(stored, decision.seconds_left, tier, now, lookup.match.route.name)
+        outcome, detail = self._words_of(stored, tier)
+        ttl = int(decision.seconds_left)
         if decision.stale:
             # Negative from its first moment on (RFC 9211 §2.4), also where an invalidation has ended it.
             ttl = whole_seconds_left(decision.seconds_left, is_stale=True)
-            hit = hit._replace(ttl=ttl, outcome=Outcome.UPDATING, detail=self._detail(tier))
+            outcome, detail = Outcome.UPDATING, tier if self._log.is_synced else "unsynced"
+        age = int(stored.age(now))
+        hit = Hit(stored, age, ttl, outcome, detail, lookup.match.route.name, now)
         return answers.from_hit(lookup.request, hit)
 
-    def _hit(self, stored: StoredResponse, left: float, tier: str, now: float, route: str) -> Hit:
+    def _words_of(self, stored: StoredResponse, tier: str) -> tuple[Outcome, str]:
+        """Of a fresh hit."""
         outcome, detail = _FRESH_HITS[tier] if stored.source is not LifetimeSource.NEGATIVE else _NEGATIVE_HIT
-        if not self._log.is_synced:
-            detail = "unsynced"
-        return Hit(stored, int(stored.age(now)), int(left), outcome, detail, route, now)
-
-    def _detail(self, tier: str) -> str:
-        return tier if self._log.is_synced else "unsynced"
+        return outcome, detail if self._log.is_synced else "unsynced"
 
     async def _from_origin(self, lookup: Lookup) -> Answer:
         refused = self._origin_flow.refused(lookup)

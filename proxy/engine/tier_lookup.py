@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.engine.lookup import Lookup
 from proxy.engine.protocols import Tiers
-from proxy.model import Held, StoredResponse, VaryRecord
+from proxy.model import NOT_ASKED, Found, Held, NotAsked, StoredResponse, VaryRecord
 from proxy.policy.cache_key import selected_variant
 
 
@@ -19,9 +19,16 @@ def peek(tiers: Tiers, lookup: Lookup, now: float, *, secret: bytes) -> tuple[He
     return held, held.entry
 
 
-async def look_up(tiers: Tiers, lookup: Lookup, now: float, *, secret: bytes) -> StoredResponse | None:
-    """L2's copy; at most two look-ups, each batched with those of its tick."""
-    entry = await tiers.look_up(lookup.entry_key)
+async def look_up(
+    tiers: Tiers, lookup: Lookup, now: float, *, secret: bytes, found: Found = NOT_ASKED
+) -> StoredResponse | None:
+    """L2's copy; at most two look-ups, each batched with those of its tick.
+
+    `found` is what L2 had under the primary key; of no use where L1 knows a Vary record by now.
+    """
+    if isinstance(found, NotAsked) or lookup.record is not None:
+        found = await tiers.look_up(lookup.entry_key)
+    entry = found
     if isinstance(entry, VaryRecord):
         tiers.back_fill(lookup.key.digest, entry, now, idle=None)
         _narrow(lookup, entry, secret)

@@ -189,26 +189,27 @@ class LogCopy:
         now = self._clock()
         ordered = self.index.judge(entry, checked)
         validity = worse(ordered, self.outbox.judge(entry, began_at=began_at))
-        if entry.born is not None and not self.index.knows(entry.born):
+        born = entry.born
+        if born is not None and not self.index.knows(born):
             self._hurry()
         if validity in (Validity.DEAD, Validity.DISTRUSTED):
             return validity
         if now < self.trust.until:
-            return Validity.DISTRUSTED if self._is_in_grace(entry, began_at, now) else validity
+            return Validity.DISTRUSTED if self._is_in_grace(born, began_at, now) else validity
         if self.trust.tolerates(began_at=began_at, is_in_l1=is_in_l1, now=now):
             return validity
         self._metrics.unsynced.add()
         return Validity.UNSYNCED
 
-    def _is_in_grace(self, entry: StoredResponse, began_at: float | None, now: float) -> bool:
-        """Could a record that concerns the entry still be on its way back into the log (R18)?
+    def _is_in_grace(self, born: Position | None, began_at: float | None, now: float) -> bool:
+        """Could a record that concerns an entry born there still be on its way back into the log (R18)?
 
         We deviate: not only entries from L2, also our own fetches but the youngest. While this process was
         cut off it missed the same records for both.
         """
-        if now >= self.trust.grace_until or entry.born is None or self.reader.cursor is None:
+        if now >= self.trust.grace_until or born is None or self.reader.cursor is None:
             return False
-        is_of_earlier_epoch = entry.born.nonce != self.reader.cursor.nonce
+        is_of_earlier_epoch = born.nonce != self.reader.cursor.nonce
         return is_of_earlier_epoch and not self.trust.is_recent(began_at, now)
 
     def _note_rebuilt(self, progress: Progress, cause: Rebuild, now: float) -> None:

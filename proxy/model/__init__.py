@@ -20,11 +20,14 @@ from proxy.model.messages import (
     Tunnel,
 )
 from proxy.model.stored import (
+    NOT_ASKED,
     VALUES,
     Capture,
     Entry,
+    Found,
     Held,
     LifetimeSource,
+    NotAsked,
     Part,
     Position,
     Rule,
@@ -37,6 +40,7 @@ from proxy.model.words import LETTER, CacheStatus, Claim, Forward, Outcome, Reas
 
 __all__ = [
     "LETTER",
+    "NOT_ASKED",
     "VALUES",
     "Answer",
     "Body",
@@ -50,11 +54,13 @@ __all__ = [
     "FieldNames",
     "Fields",
     "Forward",
+    "Found",
     "Framing",
     "Held",
     "Hit",
     "InboundBody",
     "LifetimeSource",
+    "NotAsked",
     "OriginFailure",
     "OriginResponse",
     "Outcome",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -133,7 +133,7 @@ class Answer(Struct):
     failure: OriginFailure | None = None
 
 
-class Hit(NamedTuple):
+class Hit(Struct, gc=False, eq=False):
     """A stored response that answers now as it is: what an `Answer` is made of, or the bytes at once."""
 
     stored: StoredResponse
@@ -146,7 +146,7 @@ class Hit(NamedTuple):
     now: float
     """When that was decided, epoch seconds."""
     is_not_modified: bool = False
-    """The client may keep what it has: 304."""
+    """The client may keep what it has: 304. Set once its conditions are known."""
 
     @property
     def status(self) -> int:

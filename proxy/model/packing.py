@@ -47,12 +47,17 @@ def pack(
     """Five numbers of seconds, the response's own windows, where it was born, four texts and the tags."""
     has_windows = windows != (None, None)
     bits = has_windows * _HAS_WINDOWS + (place is not None) * _HAS_PLACE
-    bits += sum(bit for number, bit in _TEXT_BITS.items() if texts[number] is not None)
+    bits += (texts[ETAG] is not None) * _HAS_ETAG + (texts[LAST_MODIFIED] is not None) * _HAS_LAST_MODIFIED
     present = [text or b"" for text in texts]
     lengths = [len(text) for text in present]
     tag_lengths = lengths[LAST_MODIFIED + 1 :]
     numbers = _NUMBERS.pack(
-        *map(_or_nan, seconds), *(place or _NOWHERE), bits, *lengths[: LAST_MODIFIED + 1], len(tag_lengths)
+        # -0.0 is 0.0: packed bytes are compared.
+        *[nan if each is None else each + 0.0 for each in seconds],
+        *(place or _NOWHERE),
+        bits,
+        *lengths[: LAST_MODIFIED + 1],
+        len(tag_lengths),
     )
     if not tag_lengths and not has_windows:
         return b"".join((numbers, *present))
@@ -127,6 +132,13 @@ def text(packed: bytes, number: int) -> bytes | None:
     lengths = _LENGTHS.unpack_from(packed, _LENGTHS_AT)
     start = _NUMBERS.size + sum(lengths[:number])
     return packed[start : start + lengths[number]]
+
+
+def has_etag(packed: bytes, tag: bytes) -> bool:
+    """Is the text ETAG there, and this? A fifth of the time that it takes to read it."""
+    target, host, etag, _ = _LENGTHS.unpack_from(packed, _LENGTHS_AT)
+    is_present = packed[_BITS_AT] & _HAS_ETAG
+    return bool(is_present) and etag == len(tag) and packed.startswith(tag, _NUMBERS.size + target + host)
 
 
 def tags(packed: bytes) -> Iterator[bytes]:

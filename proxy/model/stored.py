@@ -249,6 +249,10 @@ class StoredResponse(Struct, frozen=True, gc=False):
         """The entity tag, if there is exactly one."""
         return packing.text(self.packed, packing.ETAG)
 
+    def has_etag(self, tag: bytes) -> bool:
+        """Is this, byte for byte, its entity tag?"""
+        return packing.has_etag(self.packed, tag)
+
     @property
     def last_modified(self) -> bytes | None:
         """Last-Modified, if there is exactly one and it is a date."""
@@ -291,6 +295,17 @@ class VaryRecord(Struct, frozen=True, gc=False):
 
 
 Entry = StoredResponse | VaryRecord
+
+
+class NotAsked(Enum):
+    """Stands where what L2 has would stand, had it been asked."""
+
+    NOT_ASKED = "not-asked"
+
+
+NOT_ASKED = NotAsked.NOT_ASKED
+Found = Entry | None | NotAsked
+"""What L2 has of a key."""
 
 
 class Held(Struct, gc=False, eq=False):

@@ -50,10 +50,12 @@ class ClientConnection(RequestHandler):
         "_limits",
         "_metrics",
         "_tunnel",
+        "asked_at",
         "is_answering",
         "output",
         "peer",
         "shape",
+        "trust",
         "used_at",
     )
 
@@ -88,6 +90,10 @@ class ClientConnection(RequestHandler):
         self._lane = lane
         self.shape: Shape | None = None
         """Of the last plain head: a client's next one has most likely the same."""
+        self.trust = 0
+        """How far its heads are expected to be such as came before (`head_memo.py`)."""
+        self.asked_at = 0.0
+        """When the head came that the plain lane has taken last, on the loop's clock."""
         self.used_at = 0.0
         """When the plain lane has answered last, on the loop's clock."""
         # for one request

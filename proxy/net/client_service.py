@@ -16,7 +16,7 @@ import structlog
 from msgspec.structs import replace
 
 from proxy.config.schema import Config
-from proxy.model import Answer, FailureKind, FieldNames, Hit, Outcome, Request, Tunnel
+from proxy.model import NOT_ASKED, Answer, FailureKind, FieldNames, Hit, Outcome, Request, Tunnel
 from proxy.net import wire
 from proxy.net.aiohttp_shapes import Finished, Incoming
 from proxy.net.answering import NOTHING_SENT, Sent, send
@@ -41,8 +41,8 @@ class Flow(PlainFlow, Protocol):
     def try_hit(self, request: Request, plan: Any) -> Answer | None:
         """The answer, if it takes no waiting."""
 
-    async def serve(self, request: Request, plan: Any) -> Answer:
-        """The answer, whatever it takes."""
+    async def serve(self, request: Request, plan: Any, found: Any) -> Answer:
+        """The answer, whatever it takes; `found` is what L2 had, where it was asked."""
 
 
 class Record(Protocol):
@@ -94,7 +94,9 @@ class ClientService:
         )
         if isinstance(request, Refusal):
             return await self._refuse(turn.connection, request, method=message.method)
-        return Finished(connection, may_go_on=await self._answer(turn, request, None))
+        asking = self._ask(request)
+        may_go_on = await self._answer(turn, request, asking, started_at=time.monotonic())
+        return Finished(connection, may_go_on=may_go_on)
 
     def begin_plain(
         self,
@@ -104,7 +106,8 @@ class ClientService:
         plan: object,
         *,
         names: FieldNames,
-        content: bytes,
+        content: bytes = b"",
+        found: object = NOT_ASKED,
     ) -> None:
         """Answer a head that the plain lane has taken: in a task of its own, without aiohttp's request."""
         turn = Turn(connection)
@@ -116,7 +119,7 @@ class ClientService:
             body=ReceivedBody.whole(len(content), content) if content else None,
             on_interim=turn.send_interim,
         )
-        self._begin(connection, self._answer_plain(turn, request, plan))
+        self._begin(connection, self._answer_plain(turn, request, plan, found))
 
     def begin_draining(self, connection: ClientConnection) -> None:
         """The plain lane has answered, but the client is slow to take it."""
@@ -128,10 +131,11 @@ class ClientService:
         self.under_way.add(task)
         task.add_done_callback(self.under_way.discard)
 
-    async def _answer_plain(self, turn: Turn, request: Request, plan: object) -> None:
+    async def _answer_plain(self, turn: Turn, request: Request, plan: object, found: object) -> None:
         may_go_on = False
         try:
-            may_go_on = await self._answer(turn, request, plan)
+            asking = self._ask(request, plan, found)
+            may_go_on = await self._answer(turn, request, asking, started_at=turn.connection.asked_at)
         finally:
             turn.connection.end_plain(may_go_on=may_go_on)
 
@@ -144,10 +148,11 @@ class ClientService:
         finally:
             connection.end_plain(may_go_on=may_go_on)
 
-    async def _answer(self, turn: Turn, request: Request, plan: object) -> bool:
+    async def _answer(
+        self, turn: Turn, request: Request, asking: Coroutine[Any, Any, Answer], *, started_at: float
+    ) -> bool:
         """Whether another request may follow on the connection."""
-        started_at = time.monotonic()
-        answer = await self._ask(request, plan)
+        answer = await asking
         if turn.body is not None and turn.body.is_overdue:
             answer = self._blame_slow_client(answer)
         sent, persists = NOTHING_SENT, False
@@ -162,7 +167,7 @@ class ClientService:
             await turn.connection.linger()
         return persists
 
-    async def _ask(self, request: Request, plan: object) -> Answer:
+    async def _ask(self, request: Request, plan: object = None, found: object = NOT_ASKED) -> Answer:
         """The plan is None where nobody has made one yet: then L1 has not been asked either."""
         try:
             if plan is None:
@@ -170,7 +175,7 @@ class ClientService:
                 answer = self._flow.try_hit(request, plan)
                 if answer is not None:
                     return answer
-            return await self._flow.serve(request, plan)
+            return await self._flow.serve(request, plan, found)
         except asyncio.CancelledError:
             # Not ours: what the flow waited for was cancelled. This client need not suffer in silence.
             if cast(asyncio.Task[object], asyncio.current_task()).cancelling():

@@ -22,6 +22,7 @@ from proxy.net import wire
 from proxy.net.aiohttp_shapes import Incoming
 from proxy.net.client_connection import ClientConnection
 from proxy.net.client_service import ClientService, Flow, Record
+from proxy.net.lane_check import disagreement
 from proxy.net.plain_lane import PlainLane, missing_internals
 from proxy.net.refusals import problem_answer
 from proxy.net.wire import Persistence
@@ -86,10 +87,15 @@ class Listener:
         self._service.with_x_cache_status = config.x_cache_status
 
     def _plain_lane(self, flow: Flow, max_head: int) -> PlainLane | None:
-        """None, with a warning, where aiohttp's connection is not the one that the lane knows."""
+        """None, with a warning, where aiohttp is not as the lane knows it."""
         missing = missing_internals()
         if missing:
             _log.warning("plain lane off: unknown aiohttp", version=aiohttp.__version__, missing=missing)
+            return None
+        head = disagreement(asyncio.get_running_loop())
+        if head is not None:
+            told = {"version": aiohttp.__version__, "head": head.decode()}
+            _log.warning("plain lane off: aiohttp reads a head otherwise", **told)
             return None
         return PlainLane(flow, self._service, max_head=max_head)
 

@@ -19,7 +19,8 @@ from proxy.net.fields import TOKEN
 from proxy.net.head_reading import MAX_FIELDS
 from proxy.net.request_reading import OnInterim
 
-CONDITIONS = (b"if-none-match", b"if-modified-since")
+IF_NONE_MATCH = b"if-none-match"
+CONDITIONS = (IF_NONE_MATCH, b"if-modified-since")
 """Fields that choose between the stored response and a 304, and nothing else."""
 
 _NEVER = frozenset(

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aiohttp.web_protocol import RequestHandler
 from lru import LRU
 
-from proxy.model import FieldLine, Fields, Hit, Request
+from proxy.model import Entry, FieldLine, FieldNames, Fields, Hit, Request
 from proxy.net import wire
 from proxy.net.answering import COPIED_BYTES
+from proxy.net.head_memo import HeadMemo
 from proxy.net.head_reading import HEAD_END
-from proxy.net.plain_head import Shape, names_in, read_plain, shape_of
+from proxy.net.plain_head import IF_NONE_MATCH, Shape, names_in, read_plain, shape_of
 from proxy.net.request_reading import normal_host
+from proxy.policy.preconditions import has_tag
 
 if TYPE_CHECKING:
     from proxy.net.client_connection import ClientConnection
@@ -65,27 +69,39 @@ class PlainFlow(Protocol):
     def plain_hit(self, plan: Any) -> Hit | None:
         """What is stored for it, if the whole of that answers it now."""
 
+    def ask_l2(self, plan: Any, then: Callable[[Entry | None], None]) -> bool:
+        """Ask L2 for it, where that is next; `then` is called once, in a later step. False: not asked."""
+
+    def plain_hit_l2(self, plan: Any, found: Entry | None) -> Hit | None:
+        """What L2 had, if the whole of that answers now."""
+
     def is_not_modified(self, request: Request, hit: Hit) -> bool:
         """May the client keep what it has, by this request's conditions?"""
 
 
 class Planned(NamedTuple):
-    """A plan, and the normal host that it was made for."""
+    """A plan, and what it was made for."""
 
     plan: object
     host: bytes
+    """The normal one."""
+    line: bytes
+    """Method and target."""
+    wants_body: bool
+    """GET, not HEAD."""
 
 
-class Ready(NamedTuple):
-    """An answer, and the bytes that it is."""
+class Asked(NamedTuple):
+    """What a head asks for."""
 
-    answer: Hit
-    first: bytes
-    """The head, and a short body."""
-    rest: bytes
-    """A long body: written as it is, so that slow clients of one entry share its memory."""
-    size: int
-    """Of the body."""
+    planned: Planned
+    conditions: Sequence[FieldLine]
+    names: FieldNames
+
+
+Pieces = tuple[bytes, bytes, int]
+"""Head and short body; a long body, written as it is, so that slow clients of one entry share its memory; the
+size of the body."""
 
 
 class PlainLane:
@@ -102,6 +118,7 @@ class PlainLane:
         """Other routes are in force: nothing that was learned holds."""
         self._planned: LRU[tuple[bytes, ...], Planned] = LRU(MOST_PLANS)
         self._shapes: LRU[tuple[bytes, ...], Shape | None] = LRU(MOST_SHAPES)
+        self._heads: HeadMemo[Asked] = HeadMemo()
         self._telling = self._flow.telling_fields
         self._learns_at = 0.0
 
@@ -116,31 +133,85 @@ class PlainLane:
         # While draining, every answer has to say that it is the last.
         if self._service.is_draining or len(head) > self._max_head or len(content) > MOST_CONTENT_BYTES:
             return False
-        started_at = time.monotonic()
+        connection.asked_at = started_at = time.monotonic()
+        try:
+            asked = self._asked(connection, head, content, started_at)
+            if asked is None:
+                return False
+            plan = asked[0].plan
+            hit = self._flow.plain_hit(plan)
+            if hit is not None:
+                pieces = self._pieces(hit, asked)
+            else:
+                then = partial(self._answer_from_l2, connection, head, asked)
+                is_waiting = not content and self._flow.ask_l2(plan, then)
+        except Exception:  # noqa: BLE001 - nothing is sent: the whole lane meets the defect again, and tells it
+            return False
+        if hit is not None:
+            self._answer(connection, head, asked[0].host, hit, pieces)
+        elif is_waiting:
+            connection.begin_plain()
+        else:
+            self._service.begin_plain(
+                connection, head, asked[0].host, plan, names=asked.names, content=content
+            )
+        return True
+
+    def _answer_from_l2(
+        self, connection: ClientConnection, head: bytes, asked: Asked, found: Entry | None
+    ) -> None:
+        planned, hit, pieces = asked[0], None, None
+        # While draining, every answer has to say that it is the last.
+        if not self._service.is_draining:
+            with suppress(Exception):  # what is served by the whole flow meets the defect again, and tells it
+                hit = self._flow.plain_hit_l2(planned.plan, found)
+                pieces = None if hit is None else self._pieces(hit, asked)
+        if hit is None or pieces is None:
+            self._service.begin_plain(
+                connection, head, planned.host, planned.plan, names=asked.names, found=found
+            )
+            return
+        is_complete = self._answer(connection, head, planned.host, hit, pieces)
+        if not connection.output.is_full:
+            connection.end_plain(may_go_on=is_complete)
+
+    def _answer(
+        self, connection: ClientConnection, head: bytes, host: bytes, hit: Hit, pieces: Pieces
+    ) -> bool:
+        """False: the client has left."""
+        is_complete = self._write(connection, pieces)
+        connection.used_at = ended_at = time.monotonic()
+        seconds = ended_at - connection.asked_at
+        if self._record.count(hit.route, hit.outcome, seconds):
+            request = read_plain(head, host=host, peer=connection.peer)
+            sent = pieces[2] if is_complete else 0
+            self._record.write_access(request, hit, seconds=seconds, sent=sent, complete=is_complete)
+        return is_complete
+
+    def _asked(self, connection: ClientConnection, head: bytes, content: bytes, now: float) -> Asked | None:
+        """None: the head is not plain, or there is no host to plan for."""
+        is_sought = connection.trust >= 0
+        if not is_sought:
+            connection.trust += 1
+        elif not content and (known := self._heads.recall(connection, head)) is not None:
+            return known
         shape = connection.shape
         found = None if shape is None else shape.match(head)
         if found is None:
-            shape = connection.shape = self._shape_of(head, started_at)
+            shape = connection.shape = self._shape_of(head, now)
             found = None if shape is None else shape.match(head)
         if shape is None or found is None:
-            return False
+            return None
         if len(content) != (int(found[shape.length]) if shape.length else 0):
-            return False
-        try:
-            planned = self._planned_for(shape, found, head)
-            if planned is None:
-                return False
-            hit = self._flow.plain_hit(planned.plan)
-            ready = None if hit is None else self._ready(hit, shape, found, planned.host)
-        except Exception:  # noqa: BLE001 - nothing is sent: the whole lane meets the defect again, and tells it
-            return False
-        if ready is None:
-            self._service.begin_plain(
-                connection, head, planned.host, planned.plan, names=shape.names, content=content
-            )
-        else:
-            self._send(ready, connection, head, planned.host, started_at)
-        return True
+            return None
+        planned = self._planned_for(shape, found, head)
+        if planned is None:
+            return None
+        conditions = [(name, found[group].strip(b" ")) for group, name in shape.conditions]
+        asked = Asked(planned, conditions, shape.names)
+        if is_sought:
+            self._heads.consider(connection, head, None if shape.tells or shape.length else asked)
+        return asked
 
     def _shape_of(self, head: bytes, now: float) -> Shape | None:
         if not head.startswith(_BEGINNINGS):
@@ -165,29 +236,35 @@ class PlainLane:
         host = normal_host(value.strip(b" "))
         if host is None:
             return None
+        wants_body = line[0] != _H
         if shape.tells:
-            return Planned(self._flow.plan(read_plain(head, shape.names, host=host)), host)
-        planned = Planned(self._flow.plan(_request(line, host)), host)
+            return Planned(self._flow.plan(read_plain(head, shape.names, host=host)), host, line, wants_body)
+        planned = Planned(self._flow.plan(_request(line, host)), host, line, wants_body)
         if len(line) + len(value) <= MOST_PLAN_BYTES:
             self._planned[key] = planned
         return planned
 
-    def _ready(self, hit: Hit, shape: Shape, found: re.Match[bytes], host: bytes) -> Ready:
-        if shape.conditions:
-            conditions = [(name, found[group].strip(b" ")) for group, name in shape.conditions]
-            if self._flow.is_not_modified(_request(found[1], host, conditions), hit):
-                hit = hit._replace(is_not_modified=True)
-        has_body = found[1][0] != _H and not hit.is_not_modified
-        body = hit.stored.body if has_body else b""
-        with_x = self._service.with_x_cache_status
-        if len(body) > COPIED_BYTES:
-            return Ready(hit, wire.hit_head(hit, b"", with_x_cache_status=with_x), body, len(body))
-        return Ready(hit, wire.hit_head(hit, body, with_x_cache_status=with_x), b"", len(body))
+    def _may_keep(self, planned: Planned, conditions: Sequence[FieldLine], hit: Hit) -> bool:
+        # The usual case first: the client names the very tag that is stored, and no request need be built.
+        for name, value in conditions:
+            if name == IF_NONE_MATCH and has_tag(hit.stored, value):
+                return True
+        return self._flow.is_not_modified(_request(planned.line, planned.host, conditions), hit)
 
-    def _send(
-        self, ready: Ready, connection: ClientConnection, head: bytes, host: bytes, started_at: float
-    ) -> None:
-        answer, first, rest, size = ready
+    def _pieces(self, hit: Hit, asked: Asked) -> Pieces:
+        planned, conditions, _ = asked
+        if conditions:
+            hit.is_not_modified = self._may_keep(planned, conditions, hit)
+        body = hit.stored.body if planned.wants_body and not hit.is_not_modified else b""
+        with_x = self._service.with_x_cache_status
+        size = len(body)
+        if size > COPIED_BYTES:
+            return wire.hit_head(hit, b"", with_x_cache_status=with_x), body, size
+        return wire.hit_head(hit, body, with_x_cache_status=with_x), b"", size
+
+    def _write(self, connection: ClientConnection, pieces: Pieces) -> bool:
+        """False: the client has left."""
+        first, rest, _ = pieces
         output, is_complete = connection.output, True
         try:
             output.write(first)
@@ -197,12 +274,7 @@ class PlainLane:
             is_complete = False
         if output.is_full:
             self._service.begin_draining(connection)
-        connection.used_at = ended_at = time.monotonic()
-        seconds = ended_at - started_at
-        if self._record.count(answer.route, answer.outcome, seconds):
-            request = read_plain(head, host=host, peer=connection.peer)
-            sent = size if is_complete else 0
-            self._record.write_access(request, answer, seconds=seconds, sent=sent, complete=is_complete)
+        return is_complete
 
 
 def missing_internals() -> list[str]:

@@ -7,6 +7,7 @@ bytes that are not UTF-8); the origin client has validated them.
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from http import HTTPStatus
 
 from msgspec import Struct
@@ -26,7 +27,7 @@ _STATUS_LINES = {
 
 
 _BODILESS = (204, 304)
-_HIT = b"%b%bAge: %d\r\nCache-Status: " + HIT_FORMAT + b"\r\n%b%b\r\n%b"
+_MOST_HIT_FORMS = 1024
 
 
 class End(Enum):
@@ -89,22 +90,16 @@ def response_head(
 def hit_head(hit: Hit, body: bytes, *, with_x_cache_status: bool) -> bytes:
     """What `response_head` writes for a hit that is sent whole, or to HEAD, on a connection that stays open.
 
-    `body` follows at once. One format instead of an Answer, a framing and nine pieces.
+    `body` follows at once. One format, made once for all hits of a kind, not an Answer and nine pieces.
     """
     stored = hit.stored
     status, reason, lines = stored.status, stored.reason, stored.lines
     if hit.is_not_modified:
         status, reason, lines = 304, b"", not_modified_lines(lines)
-    return _HIT % (
-        _STATUS_LINES.get((status, reason)) or _status_line(status, reason),
-        lines,
-        hit.age,
-        hit.ttl,
-        detail_parameter(hit.detail),
-        b"X-Cache-Status: %b\r\n" % hit.outcome.nginx_word.encode() if with_x_cache_status else b"",
-        b"Content-Length: %d\r\n" % len(stored.body) if status not in _BODILESS else b"",
-        body,
-    )
+    form = _hit_form(status, reason, hit.detail, hit.outcome.nginx_word if with_x_cache_status else "")
+    if status in _BODILESS:
+        return form % (lines, hit.age, hit.ttl, body)
+    return form % (lines, hit.age, hit.ttl, len(stored.body), body)
 
 
 def interim_head(head: ResponseHead) -> bytes:
@@ -119,6 +114,28 @@ def chunk(piece: bytes) -> bytes:
 
 def _status_line(status: int, reason: bytes) -> bytes:
     return _STATUS_LINES.get((status, reason)) or b"HTTP/1.1 %d %b\r\n" % (status, reason)
+
+
+@lru_cache(maxsize=_MOST_HIT_FORMS)
+def _hit_form(status: int, reason: bytes, detail: str, word: str) -> bytes:
+    """Where `hit_head` puts the lines, age, ttl, length (if the status has a body) and body of its answer."""
+    cache_status = HIT_FORMAT.replace(b"%b", _escaped(detail_parameter(detail)))
+    return b"".join(
+        (
+            _escaped(_status_line(status, reason)),
+            b"%b",
+            b"Age: %d\r\n",
+            b"Cache-Status: %b\r\n" % cache_status,
+            b"X-Cache-Status: %b\r\n" % word.encode() if word else b"",
+            b"" if status in _BODILESS else b"Content-Length: %d\r\n",
+            b"\r\n",
+            b"%b",
+        )
+    )
+
+
+def _escaped(text: bytes) -> bytes:
+    return text.replace(b"%", b"%%")
 
 
 def _length_for_head(answer: Answer) -> int | None:

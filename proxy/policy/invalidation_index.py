@@ -19,7 +19,7 @@ _SEVERITY = (Validity.ALIVE, Validity.STALE, Validity.DISTRUSTED, Validity.DEAD)
 
 def worse(one: Validity, other: Validity) -> Validity:
     """The one of two answers of the rule that allows less."""
-    return max(one, other, key=_SEVERITY.index)
+    return other if one is Validity.ALIVE else max(one, other, key=_SEVERITY.index)
 
 
 class Modes(Generic[Mark]):
@@ -28,21 +28,17 @@ class Modes(Generic[Mark]):
     def __init__(self, keyed: Keyed, bounds: Bounds, floor: Mark | None = None) -> None:
         self.hard: Selected[Mark] = Selected(keyed, bounds, floor)
         self.soft: Selected[Mark] = Selected(keyed, bounds)
-        self._newest: Mark | None = floor
-        """No selector, nor what is left of one, has a mark above it."""
 
     def add(self, selectors: Iterable[Selector], mark: Mark, *, soft: bool) -> None:
         """All of them were applied at `mark`."""
         selected = self.soft if soft else self.hard
-        if self._newest is None or mark > self._newest:
-            self._newest = mark
         for selector in selectors:
             selected.add(selector, mark)
 
     def judge(self, entry: StoredResponse, since: Mark | None) -> Validity:
         """What the selectors newer than `since` make of the entry; None: each of them counts."""
-        if self._newest is None or (since is not None and self._newest <= since):
-            return Validity.ALIVE  # as for nearly all that was just fetched: 12 us less
+        if self.hard.has_none_since(since) and self.soft.has_none_since(since):
+            return Validity.ALIVE
         keys = keys_of(entry)
         if self.hard.selects(entry, keys, since):
             return Validity.DEAD
@@ -134,11 +130,11 @@ class Index:
         We deviate from R4's order: a match is looked for first, so that an entry that cannot be placed in
         the log (unknown epoch, below the floor) yet was purged is dead, and no 304 can revive it.
         """
-        placed = entry.born if entry.born is not None and self.knows(entry.born) else None
-        if placed is not None:
-            return self._contents.modes.judge(entry, placed if checked is None else max(placed, checked))
+        born = entry.born
+        if born is not None and self.knows(born):
+            return self._contents.modes.judge(entry, born if checked is None else max(born, checked))
         validity = self._contents.modes.judge(entry, None)
-        if entry.born is None and not self.was_read:
+        if born is None and not self.was_read:
             # The fetch began before the log was read, and it still has not been: nothing was missed yet.
             return validity
         return worse(validity, Validity.DISTRUSTED)

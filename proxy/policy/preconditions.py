@@ -42,6 +42,14 @@ def is_hit_not_modified(request: Request, stored: StoredResponse) -> bool:
     return is_not_modified(request, etag=stored.etag, last_modified=stored.last_modified, date=date)
 
 
+def has_tag(stored: StoredResponse, value: bytes) -> bool:
+    """Is this If-None-Match just its entity tag? Then `is_hit_not_modified` is true, whatever else is asked.
+
+    Of a GET or HEAD. False says nothing.
+    """
+    return stored.has_etag(value) and stored.status in _SUCCESSES
+
+
 def is_not_modified(
     request: Request, *, etag: bytes | None, last_modified: bytes | None, date: bytes | None = None
 ) -> bool:

@@ -68,16 +68,17 @@ class Decision(NamedTuple):
     """Freshness left; negative once stale."""
 
 
-def seconds_fresh(stored: StoredResponse, policy: RoutePolicy, *, now: float, roll: float) -> float:
-    """For how long anyone may have it, if it is alive; 0 or less where that takes a closer look.
+def seconds_fresh(
+    stored: StoredResponse, policy: RoutePolicy, *, now: float, roll: float
+) -> tuple[float, float]:
+    """Its age, and for how long anyone may have it, if it is alive; 0 or less where that takes a closer look.
 
     What nearly every hit comes to, so it is asked first: half the time of a whole decision.
     """
     age, lifetime, refresh_age = stored.ages(now)
-    if stored.rules & Rule.NO_CACHE:
-        return 0.0
-    is_fresh = _use_of_fresh(stored, policy, age, refresh_age, roll) is Reuse.FRESH
-    return lifetime - age if is_fresh else 0.0
+    if stored.rules & Rule.NO_CACHE or _is_refresh_due(stored, policy, age, refresh_age, roll):
+        return age, 0.0
+    return age, lifetime - age
 
 
 def decide(
@@ -91,7 +92,7 @@ def decide(
 ) -> Decision:
     """The use of `stored` at `now` (epoch seconds); `roll` is uniform in [0, 1)."""
     if asked is ANYONE and validity is Validity.ALIVE:
-        left = seconds_fresh(stored, policy, now=now, roll=roll)
+        _, left = seconds_fresh(stored, policy, now=now, roll=roll)
         if left > 0:
             return Decision(Reuse.FRESH, seconds_left=left)
     return _decide_with_care(stored, validity, asked, policy, now=now, roll=roll)
@@ -122,7 +123,8 @@ def _decide_with_care(
     if must_validate or _wants_more(asked.directives, age, left):
         return Decision(Reuse.VALIDATE_FIRST, stale=left <= 0 or must_validate, seconds_left=left)
     if left > 0:
-        return Decision(_use_of_fresh(stored, policy, age, refresh_age, roll), seconds_left=left)
+        is_due = _is_refresh_due(stored, policy, age, refresh_age, roll)
+        return Decision(Reuse.REFRESH if is_due else Reuse.FRESH, seconds_left=left)
     use = _use_of_stale(stored, asked.directives, policy, -left)
     return Decision(use, stale=True, seconds_left=left)
 
@@ -168,16 +170,17 @@ def _wants_more(asked: RequestDirectives, age: float, left: float) -> bool:
     return asked.no_cache or is_too_old or ends_too_soon
 
 
-def _use_of_fresh(
+def _is_refresh_due(
     stored: StoredResponse, policy: RoutePolicy, age: float, refresh_age: float, roll: float
-) -> Reuse:
+) -> bool:
+    """Of a fresh one."""
     if age >= refresh_age:  # never, where there is none: NaN
-        return Reuse.REFRESH
+        return True
     if not policy.early_refresh or stored.rules & Rule.IMMUTABLE:
-        return Reuse.FRESH
+        return False
     # XFetch: likelier toward the end, and the sooner the longer a fetch takes. 1 - roll is never 0.
     lead_seconds = -stored.fetch_seconds * log(1 - roll)
-    return Reuse.REFRESH if age + lead_seconds >= stored.lifetime else Reuse.FRESH
+    return age + lead_seconds >= stored.lifetime
 
 
 def _use_of_stale(

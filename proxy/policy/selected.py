@@ -74,6 +74,8 @@ class Selected(Generic[Mark]):
     def __init__(self, keyed: Keyed, bounds: Bounds, floor: Mark | None = None) -> None:
         self.floor: Mark | None = floor
         """Whatever is older may have been selected."""
+        self._latest: Mark | None = floor
+        """No mark here is later; what had a later one may be gone."""
         self._keyed = keyed
         self._bounds = bounds
         self._narrow: dict[Selector, _Kept[Mark]] = {}
@@ -94,6 +96,8 @@ class Selected(Generic[Mark]):
 
     def add(self, selector: Selector, mark: Mark) -> None:
         """The selector was applied at `mark`. One that makes no sense to us selects everything."""
+        if self._latest is None or mark > self._latest:
+            self._latest = mark
         kept = self._compile(selector, mark)
         group, most = self._group(kept)
         previous = group.pop(selector, None)
@@ -106,6 +110,13 @@ class Selected(Generic[Mark]):
         self._enter(kept)
         if len(group) > most:
             self._fold_oldest(group)
+
+    def has_none_since(self, since: Mark | None) -> bool:
+        """Is nothing newer than `since` (None: nothing at all)? Then no entry is, or may be, selected.
+
+        What nearly every entry comes to, so it is asked first: one comparison instead of all its keys.
+        """
+        return self._latest is None or (since is not None and self._latest <= since)
 
     def selects(self, entry: StoredResponse, keys: tuple[Key, ...], since: Mark | None) -> bool:
         """Does a selector newer than `since` (None: any) name the entry, whose keys these are?"""
@@ -137,11 +148,14 @@ class Selected(Generic[Mark]):
         self._slots = {slot: mark for slot, mark in self._slots.items() if mark >= before}
         if self.floor is not None and self.floor < before:
             self.floor = None
+        if self.floor is None and not (self._narrow or self._broad or self._slots):
+            self._latest = None
 
     def read_again(self, keyed: Keyed) -> Selected[Mark]:
         """The same under other routes. Slots hold paths and tags; of which routes is not known any more."""
         copy = Selected[Mark](keyed, self._bounds, self.floor)
         copy._slots = dict(self._slots)
+        copy._latest = self._latest
         copy._share_slots()
         for group in (self._narrow, self._broad):
             for selector, kept in group.items():

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
+
+import structlog
 
 from proxy.model import Entry
 from proxy.observe.tasks import spawn
@@ -16,6 +19,9 @@ from proxy.observe.tasks import spawn
 MOST_KEYS = 1024
 """Keys of one fetch. A single-threaded server answers a thousand in about a millisecond, in which it
 answers nobody else."""
+MOST_FETCHES = 4
+"""Fetches under way; who asks meanwhile travels with the next one. What a fetch costs is shared by all that
+travel with it, and other commands find connections free."""
 MOST_BYTES = 1024 * 1024
 """What one fetch should bring: it passes a 1 Gbit/s link in 8 ms; the default deadline is 50 ms."""
 
@@ -25,28 +31,44 @@ _FORGETTING = 0.9
 Fetch = Callable[[Sequence[bytes]], Awaitable[Mapping[bytes, Entry]]]
 """The entries found under these keys. Bounded in time by whoever provides it."""
 
-_Waiters = dict[bytes, list[asyncio.Future[Entry | None]]]
+Then = Callable[[Entry | None], None]
+"""Takes what was found."""
+_Waiters = dict[bytes, list[Then]]
+
+_log = structlog.get_logger("sidecache.l2")
 
 
 class Batcher:
-    """One fetch a tick, however many ask; the same key is fetched once."""
+    """One fetch a tick, however many ask; the same key is fetched once. At most so many fetches at a time."""
 
-    def __init__(self, fetch: Fetch, *, most_keys: int = MOST_KEYS, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(
+        self,
+        fetch: Fetch,
+        *,
+        most_keys: int = MOST_KEYS,
+        most_bytes: int = MOST_BYTES,
+        most_fetches: int = MOST_FETCHES,
+    ) -> None:
         self._fetch = fetch
         self._most_keys = most_keys
         self._most_bytes = most_bytes
+        self._most_fetches = most_fetches
+        self._under_way = 0
         self._value_bytes = 0.0
         self._waiting: _Waiters = {}
 
     async def look_up(self, key: bytes) -> Entry | None:
-        """What the fetch of this tick finds under `key`."""
-        loop = asyncio.get_running_loop()
+        """What the next fetch finds under `key`."""
         # Each caller waits on a future of its own: one that is cancelled takes nobody along.
-        answer: asyncio.Future[Entry | None] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._send)
-        self._waiting.setdefault(key, []).append(answer)
+        answer: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
+        self.ask(key, partial(_resolve, answer))
         return await answer
+
+    def ask(self, key: bytes, then: Then) -> None:
+        """The same without a wait: `then` is called with it, once, in a later step."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._waiting.setdefault(key, []).append(then)
 
     def learn(self, sizes: Sequence[int]) -> None:
         """A fetch brought values of so many bytes; the next ones take fewer keys where values are large.
@@ -62,25 +84,33 @@ class Batcher:
         return max(1, min(fitting, self._most_keys))
 
     def _send(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        together = self._keys_together
-        if len(waiting) <= together:
+        while self._waiting and self._under_way < self._most_fetches:
+            together = self._keys_together
+            waiting, self._waiting = self._waiting, {}
+            if len(waiting) > together:
+                self._waiting = {key: waiting.pop(key) for key in tuple(islice(waiting, together, None))}
+            self._under_way += 1
             spawn("l2 look-ups", self._answer(waiting))
-            return
-        keys = iter(waiting)
-        while chunk := list(islice(keys, together)):
-            spawn("l2 look-ups", self._answer({key: waiting[key] for key in chunk}))
 
     async def _answer(self, waiting: _Waiters) -> None:
         found: Mapping[bytes, Entry] = {}
         try:
             found = await self._fetch(tuple(waiting))
         finally:
-            for key, answers in waiting.items():
-                _settle(answers, found.get(key))
+            self._under_way -= 1
+            self._send()
+            for key, thens in waiting.items():
+                _tell(thens, found.get(key))
 
 
-def _settle(answers: Sequence[asyncio.Future[Entry | None]], entry: Entry | None) -> None:
-    for answer in answers:
-        if not answer.done():  # its caller may have gone
-            answer.set_result(entry)
+def _tell(thens: Sequence[Then], entry: Entry | None) -> None:
+    for then in thens:
+        try:
+            then(entry)
+        except Exception:  # noqa: BLE001 - a defect of ours: it must not leave the others waiting
+            _log.exception("an answered look-up crashed")
+
+
+def _resolve(answer: asyncio.Future[Entry | None], entry: Entry | None) -> None:
+    if not answer.done():  # its caller may have gone
+        answer.set_result(entry)

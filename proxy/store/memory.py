@@ -152,7 +152,7 @@ class MemoryStore:
         What L1 refuses is returned all the same, for the request that waits for it; what it replaces is gone.
         """
         held = Held(entry, _shared_size(entry_bytes(key, entry)), now, idle)
-        self.drop(key, Cause.REPLACED.value)
+        self._remove(key, Cause.REPLACED)
         share = self._share_of(entry)
         refusal = self._refusal(held, share, now)
         if refusal is not None:

@@ -14,7 +14,7 @@ from time import monotonic, time
 
 from proxy.model import Entry
 from proxy.observe.metrics import Metrics
-from proxy.store.batching import Batcher
+from proxy.store.batching import Batcher, Then
 from proxy.store.codec import KEY_FORMAT, Garbage, decode, encode
 from proxy.store.redis_client import connect
 from proxy.store.redis_link import Failure, Fault, RedisLink
@@ -99,6 +99,14 @@ class RedisStore:
             self._metrics.l2_operations.add("get", "queued")
             return pending
         return await self._reads.look_up(key)
+
+    def ask(self, key: bytes, then: Then) -> bool:
+        """Look up without a wait: `then` is called once, in a later step. False: `look_up` knows at once."""
+        shard = self._shard_of(key)
+        if shard is None or shard.link.is_open or self._writes.pending(key) is not None:
+            return False
+        self._reads.ask(key, then)
+        return True
 
     def put(self, key: bytes, entry: Entry) -> None:
         """Write the entry soon, for as long as it may be needed."""

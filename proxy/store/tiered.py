@@ -6,6 +6,7 @@ look-up in it is a miss.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from proxy.model import Entry, Held
@@ -53,6 +54,10 @@ class TieredStore:
     async def look_up(self, key: bytes) -> Entry | None:
         """L2 only; batched with all look-ups of this loop tick. A failure of L2 is None."""
         return None if self._shared is None else await self._shared.look_up(key)
+
+    def ask(self, key: bytes, then: Callable[[Entry | None], None]) -> bool:
+        """The same without a wait: `then` is called with it in a later step. False: nothing was asked."""
+        return self._shared is not None and self._shared.ask(key, then)
 
     def back_fill(self, key: bytes, entry: Entry, now: float, *, idle: float | None) -> Held:
         """Into L1 what L2 answered, with its writer's `born`."""

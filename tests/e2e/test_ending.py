@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests.support.examples import running
-from tests.support.raw_client import connected, request
+from tests.support.raw_client import RawAnswer, connected, request
 from tests.support.raw_origin import OK, OriginEnd, RawOrigin
 from tests.support.sidecar import STOP_SECONDS, Sidecar, address, ask, launched, running_sidecar
 
@@ -89,6 +89,47 @@ def test_no_request_fails_when_the_process_is_told_to_end_under_load(tmp_path: P
     assert readiness == 503
     assert not [line for line in sidecar.lines if json.loads(line)["level"] in ("error", "critical")]
     assert json.loads(sidecar.lines[-1])["event"] == "ended"
+
+
+async def test_t14_hits_are_answered_to_the_last_which_says_so(tmp_path: Path) -> None:
+    """Signalled in the middle of hits that the plain lane answers."""
+
+    async def product(end: OriginEnd) -> None:
+        while await end.head():
+            await end.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async def shop() -> list[RawAnswer]:
+        answers: list[RawAnswer] = []
+        async with connected(where) as client:
+            while not answers or answers[-1].first("connection") is None:
+                await client.send(request("/products/1"))
+                answers.append(await client.answer())
+                was_told.append(sidecar.is_told)
+                if len(was_told) == 100 * CLIENTS:
+                    are_busy.set()
+            assert await client.is_closed()
+        return answers
+
+    was_told: list[bool] = []
+    are_busy = asyncio.Event()
+    async with RawOrigin(product) as origin:
+        with running_sidecar(tmp_path, origin.url, POLICIES, drain="{delay: 2s, timeout: 5s}") as sidecar:
+            where = address(sidecar.data)
+            async with asyncio.timeout(20):
+                shopping = asyncio.gather(*(shop() for _ in range(CLIENTS)))
+                await are_busy.wait()
+                sidecar.tell()
+                shops = await shopping
+
+    for first, *hits in shops:
+        assert first.status == 200
+        assert len(hits) > 10
+        assert {(hit.status, hit.body) for hit in hits} == {(200, b"ok")}
+        words = {hit.first("cache-status") for hit in hits}
+        assert all(word is not None and word.startswith(b"sidecache; hit; ttl=") for word in words), words
+        assert [hit.first("connection") for hit in hits] == [None] * (len(hits) - 1) + [b"close"]
+    assert was_told[-CLIENTS:] == [True] * CLIENTS
+    assert not [line for line in sidecar.lines if json.loads(line)["level"] in ("error", "critical")]
 
 
 async def test_what_is_under_way_is_finished_and_idle_connections_are_closed(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from proxy.model import FieldLine, Hit, OriginResponse, Outcome
+from proxy.model import Entry, FieldLine, Hit, OriginResponse, Outcome, Part, StoredResponse, VaryRecord
 from tests.support.engine_fakes import Engine, FakeL2, Reply, reply
+from tests.support.responses import NOW, entry
 from tests.support.routing import get
 
 SHARED = b"public, max-age=100"
@@ -140,7 +141,8 @@ async def test_conditions_choose_between_the_answer_and_a_304() -> None:
 
     assert engine.flow.is_not_modified(get(b"/", (b"If-None-Match", b'"1"')), hit)
     assert not engine.flow.is_not_modified(get(b"/", (b"If-None-Match", b'"2"')), hit)
-    assert hit._replace(is_not_modified=True).status == 304
+    hit.is_not_modified = True
+    assert hit.status == 304
 
 
 async def test_the_fields_that_may_tell_are_those_of_all_routes() -> None:
@@ -165,3 +167,158 @@ async def test_an_unsafe_request_waits_until_the_others_were_told(monkeypatch: p
     order.append("answered")
 
     assert order == ["told", "answered"]
+
+
+# Where L2 is asked.
+
+
+class Told:
+    """What L2 is asked for a plan, and what came of it."""
+
+    def __init__(self, engine: Engine, *lines: FieldLine, method: str = "GET") -> None:
+        self.engine, self.request = engine, get(b"/", *lines, method=method)
+        self.plan = engine.flow.plan(self.request)
+        self.found: list[Entry | None] = []
+        self.is_asked = engine.flow.ask_l2(self.plan, self.found.append)
+
+    async def hit(self) -> Hit | None:
+        """After the answer of L2."""
+        await asyncio.sleep(0)
+        (found,) = self.found
+        return self.engine.flow.plain_hit_l2(self.plan, found)
+
+
+async def in_l2(*lines: FieldLine, control: bytes = SHARED, **policy: object) -> Engine:
+    """Held there alone."""
+    engine = await filled(*lines, control=control, l2=FakeL2(), **policy)
+    await engine.settle()
+    engine.memory.clear()
+    return engine
+
+
+async def test_what_l2_has_is_what_serve_answers_with() -> None:
+    engine, other = await in_l2(), await in_l2()
+    for each in (engine, other):
+        each.step(30)
+
+    hit, answer = await Told(engine).hit(), await other.ask()
+
+    assert hit is not None
+    assert answer.cache_status is not None
+    assert (hit.age, hit.ttl, hit.detail, hit.outcome, hit.route) == (
+        answer.age,
+        answer.cache_status.ttl,
+        answer.cache_status.detail,
+        answer.outcome,
+        answer.route,
+    )
+    assert (hit.outcome, hit.detail) == (Outcome.HIT_L2, "l2")
+    assert plain(engine) is not None  # back-filled
+    assert plain(other) is not None
+
+
+async def test_without_an_l2_nobody_is_asked() -> None:
+    assert not Told(Engine()).is_asked
+
+
+async def test_what_bypasses_is_not_looked_up() -> None:
+    assert not Told(Engine(l2=FakeL2()), method="POST").is_asked
+
+
+async def test_where_a_refresh_is_rolled_for_serve_asks() -> None:
+    assert not Told(Engine(l2=FakeL2(), early_refresh=True)).is_asked
+
+
+async def test_an_l2_that_is_down_is_not_asked() -> None:
+    l2 = FakeL2()
+    l2.is_open = True
+    assert not Told(Engine(l2=l2)).is_asked
+
+
+async def test_what_l1_has_a_say_in_is_serves() -> None:
+    engine = await filled(l2=FakeL2(), l1_ttl="10s", stale_while_revalidate="1h")
+    assert not Told(engine).is_asked
+
+    engine.step(10)
+    assert not Told(engine).is_asked
+    engine.step(1)
+    assert Told(engine).is_asked
+
+
+async def test_variants_are_looked_up_by_serve() -> None:
+    engine = await filled((b"Vary", b"X"), l2=FakeL2(), l1_ttl="10s")
+    engine.step(11)
+
+    assert not Told(engine).is_asked
+
+
+@pytest.mark.parametrize("found", [None, VaryRecord((b"x",), (), NOW + 99), entry(part=Part(0, 3, 9))])
+async def test_what_is_no_whole_response_is_serves(found: Entry | None) -> None:
+    engine = Engine(l2=FakeL2())
+
+    assert engine.flow.plain_hit_l2(engine.flow.plan(get()), found) is None
+    assert len(engine.memory) == 0
+
+
+async def test_a_purge_while_l2_answers_is_heeded() -> None:
+    engine = await in_l2()
+    told = Told(engine)
+    engine.log.purge()
+
+    assert await told.hit() is None
+    assert len(engine.memory) == 0
+
+
+async def test_what_has_ended_in_l2_is_serves() -> None:
+    engine = await in_l2()
+    engine.step(101)
+
+    assert await Told(engine).hit() is None
+
+
+async def test_what_l1_got_meanwhile_is_newer() -> None:
+    engine = await in_l2()
+    told = Told(engine)
+    await asyncio.sleep(0)
+    (found,) = told.found
+    assert isinstance(found, StoredResponse)
+    newer = found.but(received_at=found.received_at + 1)
+    held = engine.memory.put(told.plan.digest, newer, engine.clock())
+
+    assert engine.flow.plain_hit_l2(told.plan, found) is None
+    assert engine.memory.peek(told.plan.digest, engine.clock()) is held
+
+
+async def test_serve_does_not_ask_again_for_what_was_found() -> None:
+    engine = await in_l2()
+    l2 = engine.l2
+    assert l2 is not None
+    told = Told(engine)
+    await asyncio.sleep(0)
+    l2.asked.clear()
+
+    answer = await engine.flow.serve(told.request, told.plan, told.found[0])
+
+    assert (answer.outcome, l2.asked) == (Outcome.HIT_L2, [])
+
+
+async def test_serve_goes_to_the_origin_where_nothing_was_found() -> None:
+    l2 = FakeL2()
+    engine = Engine(l2=l2)
+    engine.origin.will(reply(SHARED))
+
+    answer = await engine.flow.serve(get(), engine.flow.plan(get()), None)
+
+    assert answer.outcome is Outcome.MISS
+
+
+async def test_what_was_found_is_of_no_use_once_variants_are_known() -> None:
+    engine, request = Engine(l2=FakeL2()), get(b"/", (b"X", b"1"))
+    plan = engine.flow.plan(request)
+    engine.origin.will(reply(SHARED, (b"Vary", b"X")))
+    await engine.ask(b"/", (b"X", b"1"))
+
+    engine.step(61)
+    answer = await engine.flow.serve(request, plan, entry(body=b"of the primary key"))
+
+    assert (answer.outcome, answer.body) == (Outcome.HIT_L2, b"body")

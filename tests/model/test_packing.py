@@ -36,7 +36,21 @@ def test_each_value_is_read_as_it_was_packed(
     assert packing.place_of(packed) == place
     assert tuple(packing.text(packed, number) for number in range(4)) == texts
     assert list(packing.tags(packed)) == tags
+    for tag in (*texts, b"", b"other"):
+        assert packing.has_etag(packed, tag or b"") is (texts[2] is not None and texts[2] == (tag or b""))
     assert packing.unpack_age(packed) == seconds[:2]
+
+
+def test_an_entity_tag_is_not_where_another_text_is() -> None:
+    seconds, windows = (1.0, 2.0, 3.0, None, 4.0), (None, None)
+    packed = packing.pack(seconds, windows, None, (b"/a", b"shop", b"etag", b"date"))
+    without = packing.pack(seconds, windows, None, (b"/a", b"shop", None, b"date"))
+
+    assert [packing.has_etag(packed, tag) for tag in (b"etag", b"eta", b"etagd", b"", b"date")] == [
+        True,
+        *[False] * 4,
+    ]
+    assert not packing.has_etag(without, b"")
 
 
 @pytest.mark.parametrize(("refresh_age", "is_none"), [(None, True), (0.0, False)])

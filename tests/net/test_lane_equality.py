@@ -15,7 +15,8 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.net import plain_lane
+from proxy.net import head_memo, plain_lane
+from proxy.net.head_memo import HeadMemo
 from proxy.net.plain_lane import PlainLane
 from tests.support.lane_world import Outside, World, world
 from tests.support.raw_client import chunked, request
@@ -30,6 +31,23 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """Runs on a loop of its own: hypothesis asks for many runs in one test."""
     with asyncio.Runner(loop_factory=request.param) as runner:
         yield runner.run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def recalled() -> Iterator[list[bytes]]:
+    """Heads that were not read, for they were here before. The lane looks for each, so that it finds all."""
+    heads: list[bytes] = []
+    recall = HeadMemo.recall
+
+    def counting(memo: HeadMemo[Any], sender: Any, head: bytes) -> Any:
+        known = recall(memo, sender, head)
+        heads.extend([head] * (known is not None))
+        return known
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(head_memo, "SKIPPED", 0)
+        patch.setattr(HeadMemo, "recall", counting)
+        yield heads
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,19 +121,19 @@ class Drain(NamedTuple):
 Act = Send | Step | Purge | Reload | Drain
 
 
-async def told(acts: list[Act], *, plain_lane: bool) -> Outside:
-    async with world(plain_lane=plain_lane) as made:
+async def told(acts: list[Act], *, plain_lane: bool, l2: bool = False) -> Outside:
+    async with world(plain_lane=plain_lane, l2=l2) as made:
         for act in acts:
             await act.happen(made)
         return made.outside()
 
 
-async def both(acts: list[Act]) -> tuple[Outside, Outside]:
-    return await told(acts, plain_lane=True), await told(acts, plain_lane=False)
+async def both(acts: list[Act], *, l2: bool) -> tuple[Outside, Outside]:
+    return await told(acts, plain_lane=True, l2=l2), await told(acts, plain_lane=False, l2=l2)
 
 
-def assert_equal(run: Run, *acts: Act) -> Outside:
-    with_lane, without = run(both(list(acts)))
+def assert_equal(run: Run, *acts: Act, l2: bool = False) -> Outside:
+    with_lane, without = run(both(list(acts), l2=l2))
     for seen, expected in zip(with_lane, without, strict=True):
         assert seen == expected
     return without
@@ -233,6 +251,39 @@ def test_t20_any_story_ends_alike(run: Run, acts: list[Act]) -> None:
     assert_equal(run, *acts)
 
 
+@st.composite
+def stories_of_few_heads(draw: st.DrawFn) -> list[Act]:
+    """The same three heads again and again, whatever happens between."""
+    sends = st.sampled_from(draw(st.lists(GETS, min_size=1, max_size=3)))
+    acts = st.builds(Send, sends, st.just(()), st.sampled_from([0, 0, 1])) | st.sampled_from(
+        [Step(4), Step(9), Step(25), Purge(soft=True), Purge(soft=False), Reload()]
+    )
+    return draw(st.lists(acts, min_size=8, max_size=24))
+
+
+@settings(max_examples=150)
+@given(acts=stories_of_few_heads())
+def test_t20_any_story_of_few_heads_ends_alike(run: Run, acts: list[Act]) -> None:
+    assert_equal(run, *acts)
+
+
+@settings(max_examples=150)
+@given(acts=ACTS)
+def test_t20_any_story_with_an_l2_ends_alike(run: Run, acts: list[Act]) -> None:
+    assert_equal(run, *acts, l2=True)
+
+
+@pytest.mark.parametrize("path", PATHS[:12])
+def test_t20_what_l2_has_is_answered_alike(run: Run, path: str) -> None:
+    asking = [Send(request(path, field)) for field in ("X-A: 1", 'If-None-Match: "e"', "X-A: 1")]
+    happenings: list[Act] = [Step(2), Step(4), Purge(soft=True), Step(4), Purge(soft=False), Step(9), Step(4)]
+    acts = [act for happening in happenings for act in (*asking, happening)]
+    seen = assert_equal(run, *acts, *asking, l2=True)
+
+    if path == "/product/etag":
+        assert b"detail=l2" in seen.received[0]
+
+
 STREAM = b"".join(
     [
         request("/product/etag", "X-A: 1"),
@@ -276,6 +327,26 @@ def each_twice(path: str, *fields: str, **how: str) -> list[Act]:
 def test_t20_every_path_is_answered_alike(run: Run, path: str, method: str) -> None:
     acts = [*each_twice(path, method=method), Step(9), *each_twice(path, method=method), Step(30)]
     assert_equal(run, *acts, *each_twice(path, method=method), Reload(), *each_twice(path, method=method))
+
+
+@pytest.mark.parametrize("field", ["X-A: 1", *FIELDS])
+def test_t20_heads_that_come_again_are_answered_alike(run: Run, field: str) -> None:
+    """Whatever comes between them, also on another connection, and other heads for the same."""
+    again = [Send(request(path, field), connection=number % 2) for path in PATHS[:9] for number in range(4)]
+    others = [Send(request(path, "Cookie: session=2", "X-Tenant: 2", "X-Preview: 1")) for path in PATHS[:9]]
+    happenings: list[Act] = [Step(5), Purge(soft=True), Step(9), Purge(soft=False), Reload(), Reload()]
+    acts = [act for happening in happenings for act in (*again, *others, happening)]
+    assert_equal(run, *acts, *again)
+
+
+def test_t20_heads_that_come_again_are_not_read(run: Run, recalled: list[bytes]) -> None:
+    """Else the above would compare what is read with what is read."""
+    before = len(recalled)
+    head = request("/product/etag", "X-A: 1", 'If-None-Match: "e"')
+    telling = request("/product/etag", "Cookie: theme=1")
+    run(told([*[Send(head)] * 5, *[Send(telling)] * 5, Reload(), Send(head)], plain_lane=True))
+
+    assert recalled[before:] == [head] * 3
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -5,14 +5,16 @@ A body of `plain` is the lane's own answer at once; `/x|` was answered by the fl
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from proxy.config.schema import Config
-from proxy.model import Hit
-from proxy.net import plain_lane
+from proxy.model import NOT_ASKED, Hit
+from proxy.net import head_memo, plain_lane
+from proxy.net.head_memo import HeadMemo
 from proxy.net.plain_lane import MOST_PLAN_BYTES, MOST_PLANS, MOST_SHAPES, PlainLane, missing_internals
 from tests.support.canned_flow import CannedFlow, Served, plain_hit, serving
 from tests.support.raw_client import RawAnswer, RawClient, connected, request, settle
@@ -334,6 +336,188 @@ async def test_a_reload_forgets_which_fields_tell_also_on_open_connections() -> 
         await ask(client, "X-Tenant: 2")
 
         assert served.flow.planned[-1].fields.first(b"x-tenant") == b"2"
+
+
+# Heads that come again.
+
+
+def crash(*_: object) -> None:
+    raise AssertionError
+
+
+async def test_a_head_that_comes_the_third_time_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_memo, "SKIPPED", 0)
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        before = [(await ask(client, "X: 1")).lines for _ in range(2)]
+        monkeypatch.setattr(lane_of(served), "_planned_for", crash)
+
+        assert (await ask(client, "X: 1")).lines in before
+        assert (await ask(client, "X: 2")).body == b"/a|"
+
+
+async def test_heads_that_never_come_again_are_looked_for_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sought: list[bytes] = []
+    recall = HeadMemo.recall
+
+    def counting(memo: HeadMemo[Any], sender: Any, head: bytes) -> Any:
+        sought.append(head)
+        return recall(memo, sender, head)
+
+    monkeypatch.setattr(HeadMemo, "recall", counting)
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        for number in range(50):
+            await ask(client, f"X: {number}")
+
+        assert [head.split(b"X: ")[1].strip() for head in sought] == [b"0", b"16", b"32", b"48"]
+        assert not len(lane_of(served)._heads)
+
+
+@pytest.mark.parametrize("field", ["Cookie: a=1", "Authorization: Basic YQ=="])
+async def test_heads_with_fields_that_may_tell_are_read_each_time(
+    field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head_memo, "SKIPPED", 0)
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        for _ in range(4):
+            await ask(client, field)
+
+        assert len(served.flow.planned) == 4
+        assert not len(lane_of(served)._heads)
+
+
+async def test_a_reload_makes_heads_that_came_before_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_memo, "SKIPPED", 0)
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        for _ in range(3):
+            await ask(client)
+        assert (len(served.flow.planned), len(lane_of(served)._heads)) == (1, 1)
+        use(served)
+        await ask(client)
+
+        assert (len(served.flow.planned), len(lane_of(served)._heads)) == (2, 0)
+
+
+async def test_who_names_the_very_tag_needs_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = flow_with(a=plain_hit(etag=b'"1"'))
+    monkeypatch.setattr(flow, "is_not_modified", crash)
+    async with serving(flow) as served, connected(served.where) as client:
+        assert (await ask(client, 'If-None-Match: "1"', "If-Modified-Since: nonsense")).status == 304
+        assert (await ask(client, 'If-None-Match: "1", "2"')).body == b"/a|"
+
+
+# What L2 has.
+
+
+def with_l2(**hits: Hit | None) -> CannedFlow:
+    """L2 is asked for these paths."""
+    flow = CannedFlow()
+    flow.l2 = {f"/{name}".encode(): hit for name, hit in hits.items()}
+    return flow
+
+
+async def test_what_l2_has_is_answered_without_serve() -> None:
+    flow = with_l2(a=plain_hit(etag=b'"1"'))
+    async with serving(flow) as served, connected(served.where) as client:
+        assert [(await ask(client)).body for _ in range(3)] == [b"plain"] * 3
+        assert (await ask(client, 'If-None-Match: "1"')).status == 304
+        assert (await ask(client, method="HEAD")).first("content-length") == b"5"
+
+        assert not flow.found
+        assert [record.sent for record in served.records] == [5, 5, 5, 0, 0]
+
+
+async def test_serve_is_told_what_l2_had() -> None:
+    flow = with_l2(a=None)
+    async with serving(flow) as served, connected(served.where) as client:
+        assert (await ask(client)).body == b"/a|"
+        assert (await ask(client, target="/b")).body == b"/b|"
+
+        assert flow.found == [None, NOT_ASKED]
+
+
+@pytest.mark.parametrize("method", ["plain_hit_l2", "is_not_modified"])
+async def test_a_defect_behind_l2_is_met_again_by_serve(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = with_l2(a=plain_hit())
+    monkeypatch.setattr(flow, method, crash)
+    async with serving(flow) as served, connected(served.where) as client:
+        assert (await ask(client, "If-None-Match: b")).body == b"/a|"
+        assert len(served.records) == 1
+
+
+async def test_what_comes_while_l2_is_asked_waits_for_its_turn() -> None:
+    flow = with_l2(a=plain_hit())
+    flow.plain_hits = {b"/b": plain_hit(b"other")}
+    flow.answers_l2 = False
+    async with serving(flow) as served, connected(served.where) as client:
+        await client.send(request("/a"))
+        await settle()
+        await client.send(request("/b"))
+        assert await client.has_silence()
+        flow.waiting.pop()()
+
+        assert (await client.answer()).body == b"plain"
+        assert (await client.answer()).body == b"/b|"
+        await client.send(request("/b"))
+        assert (await client.answer()).body == b"other"
+
+
+async def test_while_draining_what_l2_has_is_the_last_answer() -> None:
+    flow = with_l2(a=plain_hit())
+    flow.answers_l2 = False
+    async with serving(flow) as served, connected(served.where) as client:
+        await client.send(request("/a"))
+        await settle()
+        finishing = asyncio.gather(served.listener.finish(5))
+        await settle()
+        assert not finishing.done()
+        flow.waiting.pop()()
+        given = await client.answer()
+
+        assert (given.body, given.first("connection")) == (b"/a|", b"close")
+        assert await client.is_closed()
+        await finishing
+
+
+@pytest.mark.parametrize("has", [True, False])
+async def test_a_client_that_leaves_while_l2_is_asked_leaves_nothing(has: bool) -> None:
+    flow = with_l2(a=plain_hit() if has else None)
+    flow.answers_l2 = False
+    async with serving(flow) as served, connected(served.where) as client:
+        await client.send(request("/a"))
+        await settle()
+        client.reset()
+        await served.listener._connections.wait_until_none(5)
+        flow.waiting.pop()()
+        (record,) = await served.records.until(1)
+
+        assert (record.sent, record.complete) == (0, False)
+
+
+async def test_a_client_that_ends_while_l2_is_asked_gets_its_answer() -> None:
+    flow = with_l2(a=plain_hit())
+    flow.answers_l2 = False
+    async with serving(flow) as served, connected(served.where) as client:
+        await client.send(request("/a"))
+        client.send_eof()
+        await settle()
+        flow.waiting.pop()()
+
+        assert (await client.answer()).body == b"plain"
+        assert await client.is_closed()
+
+
+async def test_a_slow_client_is_waited_for_behind_l2() -> None:
+    flow = with_l2(a=plain_hit(b"x" * 5_000_000))
+    async with serving(flow) as served, connected(served.where, receive_buffer=4096) as client:
+        await client.send(request("/a"))
+        await settle()
+        (connection,) = served.listener._connections.open
+        assert connection.is_answering
+        await client.send(request("/a"))
+
+        assert [(await client.answer()).body for _ in range(2)] == [b"x" * 5_000_000, b"/a|"]
 
 
 # Whose heads are left to the whole lane.

@@ -4,10 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+from proxy.engine.answers import from_hit
 from proxy.model import Answer, CacheStatus, Fields, Outcome, ResponseHead
-from proxy.net.wire import BodyFraming, End, Persistence, chunk, frame, interim_head, response_head
+from proxy.net.wire import BodyFraming, End, Persistence, chunk, frame, hit_head, interim_head, response_head
 from proxy.policy.cache_status import format_cache_status
-from tests.support.canned_flow import LINES, CannedBody, answer
+from tests.support.canned_flow import LINES, CannedBody, answer, plain_hit
+from tests.support.entries import NOW
+from tests.support.routing import get
 
 V10, V11 = (1, 0), (1, 1)
 
@@ -132,3 +135,34 @@ def test_interim_head_has_neither_framing_nor_our_fields() -> None:
 
 def test_chunk_states_its_size_in_hex() -> None:
     assert chunk(b"x" * 31) == b"1f\r\n" + b"x" * 31 + b"\r\n"
+
+
+@pytest.mark.parametrize("status", [200, 204, 404, 599])
+@pytest.mark.parametrize("reason", [b"", b"50% OK", b"%b %d %%"])
+@pytest.mark.parametrize("detail", ["l1", "unsynced", "100 %d"])
+@pytest.mark.parametrize("outcome", [Outcome.HIT, Outcome.UPDATING])
+@pytest.mark.parametrize("x_cache_status", [False, True])
+def test_a_hits_head_is_that_of_its_answer(
+    status: int, reason: bytes, detail: str, outcome: Outcome, x_cache_status: bool
+) -> None:
+    hit = plain_hit(b"" if status == 204 else b"a%b", status=status, reason=reason, received_at=NOW - 7)
+    hit.detail, hit.outcome = detail, outcome
+    given = from_hit(get(), hit)
+    framing = frame(given, method="GET", version=V11)
+    body = hit.stored.body
+
+    assert hit_head(hit, body, with_x_cache_status=x_cache_status) == (
+        head_of(given, framing, x_cache_status=x_cache_status) + body
+    )
+
+
+@pytest.mark.parametrize("x_cache_status", [False, True])
+def test_a_hits_304_is_that_of_its_answer(x_cache_status: bool) -> None:
+    hit = plain_hit(etag=b'"1"', lines=LINES + b'ETag: "1"\r\n', received_at=NOW - 7)
+    hit.is_not_modified = True
+    given = from_hit(get(b"/", (b"If-None-Match", b'"1"')), hit)
+
+    assert given.status == 304
+    assert hit_head(hit, b"", with_x_cache_status=x_cache_status) == head_of(
+        given, frame(given, method="GET", version=V11), x_cache_status=x_cache_status
+    )

@@ -5,6 +5,7 @@ import pytest
 from proxy.model import FieldLine, Fields, Request
 from proxy.policy.preconditions import (
     has_failed_precondition,
+    has_tag,
     is_hit_not_modified,
     is_not_modified,
     not_modified_lines,
@@ -56,6 +57,20 @@ ETAGS: list[tuple[bytes | None, Request, bool]] = [
 @pytest.mark.parametrize(("etag", "request_", "unchanged"), ETAGS)
 def test_if_none_match(etag: bytes | None, request_: Request, unchanged: bool) -> None:
     assert is_not_modified(request_, etag=etag, last_modified=None) is unchanged
+
+
+@pytest.mark.parametrize(("etag", "request_", "unchanged"), ETAGS)
+@pytest.mark.parametrize("status", [200, 404])
+def test_who_names_the_very_tag_is_told_by_that_alone(
+    etag: bytes | None, request_: Request, unchanged: bool, status: int
+) -> None:
+    stored = entry(etag=etag, status=status)
+    value = request_.fields.first(b"if-none-match") or b""
+
+    is_told = has_tag(stored, value)
+
+    assert is_told is (status == 200 and value == etag)
+    assert not is_told or is_hit_not_modified(request_, stored)
 
 
 DATES: list[tuple[bytes | None, bytes | None, Request, bool]] = [

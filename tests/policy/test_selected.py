@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.policy.invalidation import EVERYTHING, Selector, SelectorKind
 from proxy.policy.invalidation_index import DEFAULT_BOUNDS
@@ -269,3 +271,40 @@ def test_slots_and_floor_survive_other_routes():
 
     assert again.may_select(entry(b"/a?y"), 0.5)
     assert again.floor == 0.25
+
+
+MARKED = st.lists(
+    st.tuples(
+        st.sampled_from([url("/a"), url("/b"), tag("red"), prefix("/a"), route("product"), EVERYTHING]),
+        st.integers(1, 9).map(float),
+    ),
+    max_size=8,
+)
+INSTANT = st.none() | st.integers(0, 10).map(float)
+
+
+@given(MARKED, INSTANT, INSTANT, INSTANT, st.booleans())
+def test_where_nothing_is_newer_nothing_is_selected(marked, floor, before, since, is_read_again):
+    """Out of order, folded, forgotten or read again."""
+    made = selected(*marked, bounds=Bounds(narrow=1, broad=1), floor=floor)
+    if before is not None:
+        made.forget(before=before)
+    if is_read_again:
+        made = made.read_again(keyed)
+    stored = entry(b"/a", tags=(b"red",))
+    latest = max([floor or 0.0, *(mark for _, mark in marked)])
+
+    if made.has_none_since(since):
+        assert not selects(made, stored, since)
+        assert not made.may_select(stored, since)
+    if since is not None and since >= latest:
+        assert made.has_none_since(since)
+
+
+def test_when_all_is_forgotten_nothing_is_left_to_compare():
+    made = selected((EVERYTHING, 2.0), floor=1.0)
+    assert not made.has_none_since(None)
+
+    made.forget(before=3.0)
+
+    assert made.has_none_since(None)

@@ -162,3 +162,72 @@ async def test_a_fetch_that_is_cancelled_leaves_nobody_waiting() -> None:
 
     async with asyncio.timeout(5):
         assert await waiting is None
+
+
+async def test_who_asks_without_a_wait_is_told_once_in_a_later_step() -> None:
+    shelf, told = Shelf("a"), list[Entry | None]()
+    batcher = Batcher(shelf.fetch)
+
+    batcher.ask(key_of("a"), told.append)
+    batcher.ask(key_of("b"), told.append)
+    assert told == []
+    assert await batcher.look_up(key_of("a")) is ENTRY
+
+    assert told == [ENTRY, None]
+    assert shelf.asked == [(key_of("a"), key_of("b"))]
+
+
+async def test_a_caller_that_crashes_takes_nobody_along() -> None:
+    shelf = Shelf("a")
+    batcher = Batcher(shelf.fetch)
+
+    def crash(_found: Entry | None) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with capture_logs() as lines:
+        batcher.ask(key_of("a"), crash)
+        assert await batcher.look_up(key_of("a")) is ENTRY
+
+    assert [line["event"] for line in lines] == ["an answered look-up crashed"]
+
+
+async def test_who_asks_while_enough_is_under_way_travels_with_the_next() -> None:
+    shelf = Shelf("0", "5")
+    batcher = Batcher(shelf.fetch, most_fetches=2)
+    shelf.gate.clear()
+    first = [spawn("first", batcher.look_up(key_of("0")))]
+    await shelf.fetch_begun()
+    first.append(spawn("first", batcher.look_up(key_of("1"))))
+    await shelf.fetch_begun()
+
+    later = []
+    for number in range(2, 6):
+        later.append(spawn("later", batcher.look_up(key_of(str(number)))))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert [len(keys) for keys in shelf.asked] == [1, 1]
+    shelf.gate.set()
+
+    assert await asyncio.gather(*first, *later) == [ENTRY, None, None, None, None, ENTRY]
+    assert [len(keys) for keys in shelf.asked] == [1, 1, 4]
+
+
+async def test_a_fetch_that_crashes_lets_the_next_one_go() -> None:
+    shelf = Shelf("b")
+
+    async def fetch(keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        found = await shelf.fetch(keys)
+        if len(shelf.asked) == 1:
+            raise RuntimeError("a fault of ours")
+        return found
+
+    batcher = Batcher(fetch, most_fetches=1)
+    shelf.gate.clear()
+    with capture_logs():
+        first = spawn("first", batcher.look_up(key_of("a")))
+        await shelf.fetch_begun()
+        second = spawn("second", batcher.look_up(key_of("b")))
+        await asyncio.sleep(0)
+        shelf.gate.set()
+
+        assert (await first, await second) == (None, ENTRY)

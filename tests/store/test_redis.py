@@ -64,6 +64,22 @@ class TestReading:
 
             assert server.calls("mget") == 2
 
+    async def test_who_asks_without_a_wait_is_told(self, server: Valkey) -> None:
+        async with opened(server.url) as l2:
+            l2.store.put(KEY, response())
+            assert not l2.store.ask(KEY, lambda _found: None)  # still queued: `look_up` has it
+            await l2.written()
+            told: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+            assert l2.store.ask(KEY, told.set_result)
+            assert await asyncio.wait_for(told, 5) == response()
+
+    async def test_nobody_is_asked_while_the_breaker_is_open(self) -> None:
+        async with opened(f"redis://127.0.0.1:{free_port()}") as l2:
+            await l2.store.look_up(KEY)
+
+            assert not l2.store.ask(KEY, lambda _found: None)
+
     async def test_namespaces_do_not_see_each_other(self, server: Valkey) -> None:
         async with opened(server.url) as l2, opened(server.url, namespace="other") as other:
             l2.store.put(KEY, response())

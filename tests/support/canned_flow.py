@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy.config.schema import Address, Config
 from proxy.model import (
+    NOT_ASKED,
     Answer,
     BodyBroken,
     CacheStatus,
@@ -105,6 +107,13 @@ class CannedFlow:
         """By target; everything else goes to `handler`."""
         self.plain_hits: dict[bytes, Hit] = {}
         """By target, for the plain lane alone: the whole lane does not know them."""
+        self.l2: dict[bytes, Hit | None] = {}
+        """By target, for the plain lane alone: what L2 has, if it is asked for that."""
+        self.answers_l2 = True
+        self.waiting: list[Callable[[], None]] = []
+        """The answers of L2 that a test holds back."""
+        self.found: list[Any] = []
+        """What `serve` was told of L2."""
         self.telling_fields = frozenset({b"authorization", b"cookie"})
         self.planned: list[Request] = []
         self.handler: Handler = self.echo
@@ -114,7 +123,19 @@ class CannedFlow:
         return request
 
     def plain_hit(self, plan: Request) -> Hit | None:
-        return self.plain_hits.get(plan.target)
+        return copy(self.plain_hits.get(plan.target))  # the lane's own, to be changed
+
+    def ask_l2(self, plan: Request, then: Callable[[Any], None]) -> bool:
+        """L2 holds the plan's target, or a test lets nobody answer yet."""
+        if plan.target not in self.l2:
+            return False
+        self.waiting.append(lambda: then(self.l2[plan.target]))
+        if self.answers_l2:
+            asyncio.get_running_loop().call_soon(self.waiting.pop())
+        return True
+
+    def plain_hit_l2(self, plan: Request, found: Any) -> Hit | None:
+        return copy(found) if isinstance(found, Hit) else None
 
     def is_not_modified(self, request: Request, hit: Hit) -> bool:
         return is_hit_not_modified(request, hit.stored)
@@ -125,7 +146,8 @@ class CannedFlow:
             self.requests.append(request)
         return hit
 
-    async def serve(self, request: Request, plan: Request) -> Answer:
+    async def serve(self, request: Request, plan: Request, found: Any = NOT_ASKED) -> Answer:
+        self.found.append(found)
         hit = self.try_hit(request, plan)
         if hit is not None:
             return hit

@@ -231,6 +231,19 @@ class FakeL2:
         self.on_look_up()
         return self.entries.get(key)
 
+    def ask(self, key: bytes, then: Callable[[Entry | None], None]) -> bool:
+        """The same, unless the link is open."""
+        if self.is_open:
+            return False
+
+        def answer() -> None:
+            self.on_look_up()
+            then(self.entries.get(key))
+
+        self.asked.append(key)
+        asyncio.get_running_loop().call_soon(answer)
+        return True
+
     def put(self, key: bytes, entry: Entry) -> None:
         """Keep it at once."""
         if self.takes_writes:

@@ -25,7 +25,7 @@ from proxy.store.memory import MemoryStore
 from proxy.store.tiered import TieredStore
 from tests.support.clocks import SteppedClock
 from tests.support.configs import config
-from tests.support.engine_fakes import REFUSED, FakeLog, Reply
+from tests.support.engine_fakes import REFUSED, FakeL2, FakeLog, Reply
 from tests.support.raw_client import settle
 from tests.support.responses import NOW, date
 
@@ -78,6 +78,8 @@ class Outside(NamedTuple):
     lines: list[tuple[Any, ...]]
     kept: list[bytes]
     """Keys in L1, most recently used first."""
+    looked_up: list[bytes]
+    """Keys that L2 was asked for."""
 
 
 class ScriptedOrigin:
@@ -162,7 +164,8 @@ class Client(asyncio.Protocol):
 class World:
     """One telling: two connections at a time, made anew where the server has ended one."""
 
-    def __init__(self, *, plain_lane: bool) -> None:
+    def __init__(self, *, plain_lane: bool, l2: bool) -> None:
+        self._l1_ttl = "3s" if l2 else "1h"
         self._sections: dict[str, Any] = {"x_cache_status": True, "plain_lane": plain_lane}
         self._is_reloaded = False
         made = self._config(ROUTES)
@@ -173,7 +176,8 @@ class World:
         self.memory = MemoryStore(
             self.metrics, max_entries=100, max_bytes=10_000_000, max_entry_bytes=1_000_000
         )
-        self.tiers = TieredStore(self.memory, None, on_error="open")
+        self.l2 = FakeL2() if l2 else None
+        self.tiers = TieredStore(self.memory, self.l2, on_error="open")  # type: ignore[arg-type]
         self.flow = assemble(
             made,
             origin=self.origin,
@@ -193,7 +197,7 @@ class World:
         self._current: dict[int, Client] = {}
 
     def _config(self, routes: list[dict[str, Any]]) -> Config:
-        return config(routes=routes, defaults={"jitter": 0}, **self._sections)
+        return config(routes=routes, defaults={"jitter": 0, "l1_ttl": self._l1_ttl}, **self._sections)
 
     def step(self, seconds: float) -> None:
         """Let time pass on both clocks."""
@@ -246,13 +250,14 @@ class World:
             "\n".join(line for line in metrics if not _TIMED.search(line)),
             self.lines.written,
             [key for key, _ in self.memory.entries()],
+            [] if self.l2 is None else self.l2.asked,
         )
 
 
 @asynccontextmanager
-async def world(*, plain_lane: bool) -> AsyncIterator[World]:
+async def world(*, plain_lane: bool, l2: bool = False) -> AsyncIterator[World]:
     """One that listens on loopback; afterwards nothing of it is left."""
-    made = World(plain_lane=plain_lane)
+    made = World(plain_lane=plain_lane, l2=l2)
     crashes: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, crash: crashes.append(crash))
     await made.listener.start(Address("127.0.0.1", 0))
