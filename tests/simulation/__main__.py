@@ -33,7 +33,7 @@ def main() -> int:
     given = _arguments()
     if given.seed is not None:
         return _replay(given)
-    # So that whoever is told to end ends its jobs, too. A shell starts what runs behind it with SIGINT ignored.
+    # So that whoever is told to end ends its jobs, too. What a shell starts in the background ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     races: Counter[str] = Counter()
