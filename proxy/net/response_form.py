@@ -60,16 +60,21 @@ class Forms:
         """A head with these names was read otherwise."""
         if len(names.listed) > MOST_NAMES:
             return
-        sightings = names.derived(_count_from_zero)
-        sightings[0] += 1
-        if sightings[0] >= SIGHTINGS:
-            sightings[0] = 0
-            self._learn(names)
+        seen = names.derived(_Seen)
+        seen.times += 1
+        if seen.times >= SIGHTINGS:
+            seen.times = 0
+            # Made once: an origin with more lists than there are forms has them take turns.
+            form = seen.form = seen.form or Form(names, self._status_line)
+            others = [other for other in self._forms if other is not form]
+            self._forms = [form, *others[: MOST_FORMS - 1]]
 
-    def _learn(self, names: FieldNames) -> None:
-        others = [form for form in self._forms if form.names is not names]
-        self._forms = [Form(names, self._status_line), *others[: MOST_FORMS - 1]]
 
+class _Seen:
+    """How often heads with these names were read without a form, and their form once it was made."""
 
-def _count_from_zero(_names: FieldNames) -> list[int]:
-    return [0]
+    __slots__ = ("form", "times")
+
+    def __init__(self, _names: FieldNames) -> None:
+        self.times = 0
+        self.form: Form | None = None

@@ -90,6 +90,18 @@ def test_forms_are_few_and_the_last_used_stay(forms: Forms) -> None:
     assert known == [True, False, *[True] * (MOST_FORMS - 2), True]
 
 
+def test_a_form_is_made_once_though_others_take_its_turn(forms: Forms) -> None:
+    raws = [head(b"T%d: x" % number) for number in range(MOST_FORMS + 1)]
+    made = []
+    for _ in range(2):
+        for raw in raws:
+            while forms.read(raw) is None:
+                parse_head(raw)
+            made.append(forms._forms[0])
+
+    assert [made[number] is made[number + len(raws)] for number in range(len(raws))] == [True] * len(raws)
+
+
 def test_very_many_names_are_not_learned() -> None:
     names = [b"N%d" % number for number in range(MOST_NAMES + 1)]
 
