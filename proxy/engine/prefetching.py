@@ -69,12 +69,12 @@ class Prefetcher:
         under_way: dict[asyncio.Task[Prefetched], int] = {}
         try:
             while True:
-                while len(under_way) < at_once and (following := next(unasked, None)) is not None:
+                left = max(0.0, until - asyncio.get_running_loop().time())
+                while left and len(under_way) < at_once and (following := next(unasked, None)) is not None:
                     number, request = following
                     under_way[spawn("prefetch", self.fetch(request, cause=cause))] = number
                 if not under_way:
-                    return
-                left = max(0.0, until - asyncio.get_running_loop().time())
+                    break
                 done, _ = await asyncio.wait(under_way, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     yield under_way.pop(task), _result_of(task)
@@ -83,7 +83,9 @@ class Prefetcher:
         finally:
             for task in under_way:
                 task.cancel()
-        for number in (*under_way.values(), *(number for number, _ in unasked)):
+        for number in under_way.values():  # which count themselves
+            yield number, SKIPPED
+        for number, _ in unasked:
             self._metrics.prefetches.add(cause, SKIPPED.result)
             yield number, SKIPPED
 
@@ -92,6 +94,9 @@ class Prefetcher:
         result = _CRASHED
         try:
             result = await self._fetch(request)
+        except asyncio.CancelledError:
+            result = SKIPPED
+            raise
         finally:
             self._metrics.prefetches.add(cause, result.result)
         return result

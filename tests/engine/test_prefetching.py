@@ -190,9 +190,19 @@ async def test_what_has_not_ended_in_time_is_skipped() -> None:
     told = await all_of(engine, b"/a", b"/b", b"/c", seconds=0.05)
 
     assert told == [(0, SKIPPED), (1, SKIPPED), (2, SKIPPED)]
-    assert counted(engine)["refresh", "skipped"] == 3
+    await turns(5)
+    assert counted(engine) == {("refresh", "skipped"): 3}
     engine.origin.gate.set()
     await engine.settle()
+
+
+async def test_where_no_time_is_left_nothing_is_begun() -> None:
+    engine = Engine()
+
+    assert await all_of(engine, b"/a", b"/b", seconds=0) == [(0, SKIPPED), (1, SKIPPED)]
+    await engine.settle()
+    assert engine.origin.requests == []
+    assert counted(engine) == {("refresh", "skipped"): 2}
 
 
 async def test_whoever_stops_reading_leaves_no_task_behind() -> None:
@@ -208,6 +218,7 @@ async def test_whoever_stops_reading_leaves_no_task_behind() -> None:
     await turns(5)
 
     assert (before, prefetches()) == (1, 0)
+    assert counted(engine) == {("warm", "stored"): 1, ("warm", "skipped"): 1}
     held_back.set()
     await engine.settle()
     assert len(engine.origin.requests) == 2
