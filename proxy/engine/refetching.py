@@ -55,7 +55,7 @@ class Refetcher:
                 count += 1
             if number % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-        if self._waiting and self._task is None:
+        if self._waiting and (self._task is None or self._task.done()):
             self._task = spawn("refetch", self._run())
         return count
 
@@ -64,6 +64,7 @@ class Refetcher:
         self._waiting.clear()
         if self._task is not None:
             self._task.cancel()
+            self._task = None  # what it is to do after an undone drain is another's
 
     def _request(self, key: bytes, entry: StoredResponse) -> Request | None:
         """The request that gets the entry by its URL alone; None where there is none."""
@@ -86,4 +87,3 @@ class Refetcher:
                         self._under_way.discard(keys[number])
         finally:
             self._under_way.clear()
-            self._task = None

@@ -186,6 +186,22 @@ async def test_a_drain_ends_it() -> None:
     assert len(engine.origin.requests) == 9 + AT_ONCE + 1
 
 
+@pytest.mark.parametrize("steps", [0, 1])
+async def test_a_drain_at_once_is_undone_too(steps: int) -> None:
+    engine = await filled(b"/a")
+    engine.log.purge()
+    fetching = refetcher(engine)
+    await fetching.refresh(held(engine))
+    await turns(steps)
+    fetching.stop()
+
+    assert await fetching.refresh(held(engine)) == 1
+    await engine.settle()
+    assert repr(fetching) == "<Refetcher 0 wait, 0 under way>"
+    assert len(engine.origin.requests) == 2
+    assert (await engine.ask(b"/a")).outcome is Outcome.HIT
+
+
 async def test_what_has_ended_makes_room_for_more() -> None:
     engine, held_back = await filled(b"/a", b"/b", b"/c"), asyncio.Event()
     engine.log.purge()
