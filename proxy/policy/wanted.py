@@ -115,7 +115,10 @@ def _line(name: object, value: object) -> FieldLine:
 
 def _host(value: str) -> str:
     """In the form of Request.host. Raises ValueError."""
-    host, target = place_of(f"http://{value}/")
+    try:
+        host, target = place_of(f"http://{value}/")
+    except ValueError:
+        host, target = None, b""
     if host is None or target != b"/":
         raise ValueError("expected a host, or host:port")
     return host.decode()

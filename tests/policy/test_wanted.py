@@ -65,3 +65,10 @@ def test_all_that_is_wrong_is_named(body: object, fields: list[str]) -> None:
     assert isinstance(faults, list)
     assert [field for field, _ in faults] == fields
     assert all(message for _, message in faults)
+
+
+@pytest.mark.parametrize("host", ["", "a b", "a/b", "user@shop", "shop:http", "http://shop"])
+def test_a_host_that_is_none_is_told_what_a_host_is(host: str) -> None:
+    faults = parse_wanted({"urls": ["/"], "headers": {"Host": host}}, limit=1)
+
+    assert faults == [("headers.Host", "expected a host, or host:port")]
