@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -275,7 +275,7 @@ def warm(
     if not wanted:
         raise click.UsageError("Say what: URLs, or --file.")
     fields = dict(map(_field, headers))
-    is_well = False
+    totals: Mapping[str, Any] = {}
     port = client.AdminPort(admin, _admin_token())
     for line in port.warm(wanted, headers=fields, concurrency=concurrency, seconds=seconds):
         if isinstance(line, client.Unreachable):
@@ -283,8 +283,10 @@ def warm(
         if isinstance(line, client.Reply):
             _end(line.detail, EXIT_NO)
         click.echo(client.warmed(line))
-        is_well = "total" in line and not line["failed"] and not line["skipped"]
-    sys.exit(0 if is_well else EXIT_NO)
+        totals = line
+    if "total" not in totals:
+        _end("The answer broke off: what is not listed may not have been fetched.", EXIT_NO)
+    sys.exit(EXIT_NO if totals["failed"] or totals["skipped"] else 0)
 
 
 def _field(text: str) -> tuple[str, str]:

@@ -393,6 +393,7 @@ def test_warm_exits_1_when_it_is_refused_or_breaks_off():
 
     assert (refused.exit_code, refused.stdout, "urls[0]" in refused.stderr) == (1, "", True)
     assert (broken_off.exit_code, broken_off.stdout) == (1, "stored     /a\n")
+    assert broken_off.stderr.startswith("The answer broke off")
 
 
 @pytest.mark.parametrize("arguments", [(), ("/a", "--header", "Host"), ("--file", "/nothing/here")])
