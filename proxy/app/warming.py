@@ -63,27 +63,34 @@ class Warming:
 
         `waited_seconds`: so long readiness has waited already.
         """
-        tasks = [spawn("warm", self._run()), spawn("warm until told", told_to_end.wait())]
+        filling = spawn("warm", self._run())
+        told = spawn("warm until told", told_to_end.wait())
         telling = spawn("warm progress", self._tell())
         started_at = time.monotonic()
         try:
             timeout = max(0.0, self._config.timeout - waited_seconds)
-            done, _ = await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            ends = {filling, told}
+            done, _ = await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (*tasks, telling):
+            for task in (filling, told, telling):
                 task.cancel()
             self.is_filling = False
         seconds = round(time.monotonic() - started_at, 3)
-        _log.info("warmed", complete=tasks[0] in done, seconds=seconds, **self._warmer.progress())
+        # None that crashed, nor one that was never let at L2.
+        is_complete = filling in done and filling.exception() is None and filling.result()
+        _log.info("warmed", complete=is_complete, seconds=seconds, **self._warmer.progress())
 
     async def report(self) -> None:
         """Look at what is used here, and tell it, for ever."""
         await self._reporter.run()
 
-    async def _run(self) -> None:
+    async def _run(self) -> bool:
+        """False: it was not let at L2."""
         # Nothing of L2 may be used before the log was read once (R16).
-        if await self._log.first_read(self._config.timeout):
-            await self._warmer.run(self._config.keys)
+        if not await self._log.first_read(self._config.timeout):
+            return False
+        await self._warmer.run(self._config.keys)
+        return True
 
     async def _tell(self) -> None:
         while True:
