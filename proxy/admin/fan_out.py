@@ -25,6 +25,9 @@ from proxy.admin.warming import Line, asked_for, told
 APPLY_SECONDS = 5.0
 """For a worker to apply and publish a purge, beside the time that it is told to wait for others."""
 
+COUNT_SECONDS = 30.0
+"""For a worker to count what a dry run names: a million entries take five, or more beside other work."""
+
 WARM_TOGETHER = 50
 """URLs told to the workers in one call: its answer is told on before the next one."""
 
@@ -66,6 +69,9 @@ class Pages:
     async def purge(self, request: web.Request) -> web.Response:
         """POST /purge and /invalidate."""
         wait_seconds = bodies.wait_seconds(request, "wait") or 0.0
+        if bodies.flag(request, "dry_run"):
+            # A worker that counts slowly is not out of step: nothing ends it.
+            return await self._counted(request)
         return await self._invalidate(request, APPLY_SECONDS + wait_seconds)
 
     async def purge_target(self, request: web.Request) -> web.Response:
@@ -86,14 +92,20 @@ class Pages:
         ]
         return _json({"entries": listed[:limit]})
 
+    async def _counted(self, request: web.Request) -> web.Response:
+        told = await self._ask(request, COUNT_SECONDS, must_reach=False)
+        refused = _refusal(told)
+        if refused is not None:
+            return refused
+        matched = sum(orjson.loads(answer.body)["matched"] for _, answer in told)
+        return _json({"dry_run": True, "matched": matched})
+
     async def _invalidate(self, request: web.Request, seconds: float) -> web.Response:
         told = await self._ask(request, seconds, must_reach=True)
         refused = _refusal(told)
         if refused is not None:
             return refused
         contents = [orjson.loads(answer.body) for _, answer in told]
-        if "matched" in contents[0]:
-            return _json({"dry_run": True, "matched": sum(content["matched"] for content in contents)})
         merged = _as_one_replica_each(contents) if self._is_shared else _added(contents)
         if "refreshing" in contents[0]:
             merged["refreshing"] = sum(content["refreshing"] for content in contents)

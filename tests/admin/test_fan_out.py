@@ -141,10 +141,21 @@ async def test_what_workers_purge_each_for_itself_is_complete_when_all_are(both)
 async def test_a_dry_run_counts_every_l1():
     told = [Told(200, orjson.dumps({"dry_run": True, "matched": count}), JSON) for count in (2, 3)]
 
-    async with opened(FakeWorkers(*told).application()) as call:
+    workers = FakeWorkers(*told)
+    async with opened(workers.application()) as call:
         said = await call("POST", "/purge?dry_run=true", json={"urls": ["/a"]})
 
     assert said.content == {"dry_run": True, "matched": 5}
+    ((_, seconds, must_reach),) = workers.asked
+    assert (seconds, must_reach) == (30.0, False)  # it ends no worker that counts slowly
+
+
+@pytest.mark.parametrize(("told", "status"), [((), 503), ((Told(422, b"{}", JSON),), 422)])
+async def test_a_dry_run_that_no_worker_answers_counts_nothing(told, status):
+    async with opened(FakeWorkers(*told).application()) as call:
+        said = await call("POST", "/purge?dry_run=true", json={"urls": ["/a"]})
+
+    assert said.status == status
 
 
 async def test_a_fault_that_a_worker_finds_is_the_answer():
