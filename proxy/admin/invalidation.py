@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from heapq import heappush, heappushpop
+from math import inf
 from typing import Protocol
 
 from proxy.admin.protocols import PurgeReport
@@ -13,8 +14,11 @@ from proxy.model import Held, StoredResponse
 from proxy.policy.invalidation import Selector
 from proxy.policy.selected import Bounds, Keyed, Selected, keys_of
 
-SLICE = 1000
-"""Entries that are looked at before other work gets its turn: about a millisecond."""
+SLICE_SECONDS = 0.002
+"""Entries are looked at for so long before other work gets its turn; how many that are, selectors decide."""
+CHOOSING_SECONDS = 2.0
+"""For the hottest to be found: the answer waits for it, and a worker that is silent for long is replaced. So
+long some 300,000 entries take."""
 CANDIDATES = 4
 """Times as many of the hottest entries are chosen as may be fetched again: of some only the URL is known, and
 it does not lead to them."""
@@ -64,6 +68,7 @@ class LogInvalidation:
         most_refreshed: int,
         seconds_idle: Callable[[bytes, float], float] = lambda _, since_use: since_use,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self._entries = entries
@@ -72,6 +77,7 @@ class LogInvalidation:
         self._most_refreshed = most_refreshed
         self._seconds_idle = seconds_idle
         self._clock = clock
+        self._monotonic = monotonic
 
     async def purge(
         self, selectors: Sequence[Selector], *, soft: bool, wait_seconds: float | None, refresh: bool = False
@@ -99,26 +105,31 @@ class LogInvalidation:
         return count
 
     async def _hottest(self, selectors: Sequence[Selector]) -> list[tuple[bytes, StoredResponse]]:
-        """Of those that are named, the hottest first."""
+        """Of those that are named and found in time, the hottest first."""
         now, most = self._clock(), CANDIDATES * self._most_refreshed
         # The coldest of them on top; the key decides between equally cold ones, so entries are not compared.
         hottest: list[tuple[float, bytes, StoredResponse]] = []
-        async for key, held, entry in self._named(selectors):
+        async for key, held, entry in self._named(selectors, seconds=CHOOSING_SECONDS):
             if entry.expires_at > now:
                 candidate = (-self._seconds_idle(key, max(0.0, now - held.used_at)), key, entry)
                 (heappush if len(hottest) < most else heappushpop)(hottest, candidate)
         return [(key, entry) for _, key, entry in sorted(hottest, reverse=True)]
 
     async def _named(
-        self, selectors: Sequence[Selector]
+        self, selectors: Sequence[Selector], *, seconds: float = inf
     ) -> AsyncIterator[tuple[bytes, Held, StoredResponse]]:
         everything = len(selectors)
         wanted: Selected[float] = Selected(self._keyed(), Bounds(narrow=everything, broad=everything))
         for selector in selectors:
             wanted.add(selector, 1.0)
-        for number, (key, held) in enumerate(self._entries()):
+        began_at = turn_at = self._monotonic()
+        for key, held in self._entries():
             entry = held.entry
             if isinstance(entry, StoredResponse) and wanted.selects(entry, keys_of(entry), None):
                 yield key, held, entry
-            if number % SLICE == SLICE - 1:
+            now = self._monotonic()
+            if now - began_at >= seconds:
+                return
+            if now - turn_at >= SLICE_SECONDS:
                 await asyncio.sleep(0)
+                turn_at = self._monotonic()

@@ -1,10 +1,11 @@
 """A purge is one append; a dry run counts what the selectors name in L1, and nothing else."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.admin.invalidation import SLICE, LogInvalidation
+from proxy.admin.invalidation import CHOOSING_SECONDS, SLICE_SECONDS, LogInvalidation
 from proxy.admin.protocols import PurgeReport
 from proxy.fleet.local_log import LocalLog
 from proxy.model import Held, StoredResponse, VaryRecord
@@ -29,11 +30,23 @@ class Refreshing:
 
 
 def invalidation(
-    entries: list[tuple[bytes, Held]], metrics: Metrics | None = None, **options: Any
+    entries: Iterable[tuple[bytes, Held]], metrics: Metrics | None = None, **options: Any
 ) -> LogInvalidation:
     log = LocalLog(keyed=keyed, nonce=7, metrics=metrics or Metrics())
     given = {"refreshing": Refreshing(), "most_refreshed": 1, "clock": lambda: NOW, **options}
     return LogInvalidation(log, entries=lambda: entries, keyed=lambda: keyed, **given)
+
+
+@dataclass
+class StepClock:
+    """Each look takes one step."""
+
+    step: float
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
 
 
 def held(number: int) -> tuple[bytes, Held]:
@@ -53,7 +66,7 @@ async def test_a_purge_is_applied_and_says_so() -> None:
 
 
 async def test_a_dry_run_counts_each_entry_once() -> None:
-    entries = [held(number) for number in range(SLICE + 10)]
+    entries = [held(number) for number in range(100)]
     entries.append((b"vary", Held(VaryRecord((b"accept",), (), 60.0), 1, 0.0)))
     selectors = [
         Selector(SelectorKind.TAG, "even"),
@@ -61,7 +74,22 @@ async def test_a_dry_run_counts_each_entry_once() -> None:
         Selector(SelectorKind.URL, "/p/1"),
     ]
 
-    assert await invalidation(entries).count(selectors) == SLICE // 2 + 5 + 1
+    assert await invalidation(entries).count(selectors) == 50 + 1
+
+
+async def test_others_have_their_turn_however_long_an_entry_takes() -> None:
+    clock = StepClock(SLICE_SECONDS)
+    turns: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def entries() -> Iterator[tuple[bytes, Held]]:
+        for number in range(5):
+            loop.call_soon(turns.append, number)
+            yield held(number)
+
+    named = invalidation(entries(), monotonic=clock)
+    assert await named.count([Selector(SelectorKind.EVERYTHING)]) == 5
+    assert turns == [0, 1, 2, 3, 4]
 
 
 async def test_everything_counts_all_responses() -> None:
@@ -112,6 +140,15 @@ async def test_what_was_not_purged_or_has_ended_is_not_fetched_again() -> None:
     )
 
     assert refreshing.keys == [b"0"]
+
+
+async def test_the_hottest_are_chosen_among_those_found_in_time() -> None:
+    refreshing = Refreshing()
+    clock = StepClock(CHOOSING_SECONDS / 2)
+    purging = invalidation([used(0, 30), used(1, 20), used(2, 10)], refreshing=refreshing, monotonic=clock)
+    await purging.purge(EVERYTHING, soft=False, wait_seconds=None, refresh=True)
+
+    assert refreshing.keys == [b"1", b"0"]
 
 
 async def test_nothing_is_fetched_again_unasked() -> None:
