@@ -274,7 +274,7 @@ def warm(
     wanted = [*urls, *(line.strip() for line in file or () if line.strip())]
     if not wanted:
         raise click.UsageError("Say what: URLs, or --file.")
-    fields = dict(map(_field, headers))
+    fields = _fields(headers)
     totals: Mapping[str, Any] = {}
     port = client.AdminPort(admin, _admin_token())
     for line in port.warm(wanted, headers=fields, concurrency=concurrency, seconds=seconds):
@@ -289,11 +289,16 @@ def warm(
     sys.exit(EXIT_NO if totals["failed"] or totals["skipped"] else 0)
 
 
-def _field(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon:
-        raise click.UsageError(f"--header: expected 'Name: value', found {text!r}")
-    return name.strip(), value.strip()
+def _fields(headers: Sequence[str]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for text in headers:
+        name, colon, value = text.partition(":")
+        if not colon:
+            raise click.UsageError(f"--header: expected 'Name: value', found {text!r}")
+        if name.strip() in fields:
+            raise click.UsageError(f"--header: {name.strip()} is given more than once; join the values.")
+        fields[name.strip()] = value.strip()
+    return fields
 
 
 @main.command()

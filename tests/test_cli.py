@@ -396,7 +396,15 @@ def test_warm_exits_1_when_it_is_refused_or_breaks_off():
     assert broken_off.stderr.startswith("The answer broke off")
 
 
-@pytest.mark.parametrize("arguments", [(), ("/a", "--header", "Host"), ("--file", "/nothing/here")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("/a", "--header", "Host"),
+        ("/a", "--header", "Cookie: a=1", "--header", "Cookie: b=2"),
+        ("--file", "/nothing/here"),
+    ],
+)
 def test_warm_of_nothing_or_with_bad_flags_exits_2(arguments):
     result = sidecache("warm", *arguments)
 
