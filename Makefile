@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test test-deploy test-fleet fleet-processes fleet-log fleet-worlds fleet-interleavings lint types check-tests conformance bench bench-docs bench-micro profile lock clean
+.PHONY: help run test test-deploy test-fleet fleet-processes fleet-log fleet-worlds fleet-races fleet-interleavings lint types check-tests conformance bench bench-docs bench-micro profile lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -25,7 +25,8 @@ test-fleet: $(VENV)/test.stamp ## replicas: the log, leases, clusters, sentinels
 
 # Side by side, as the first mostly waits for servers. What computes steps back behind what is timed, and tells
 # what it has to tell in one piece.
-FLEET_LANES := fleet-processes fleet-log fleet-worlds fleet-interleavings
+FLEET_LANES := fleet-processes fleet-log fleet-worlds fleet-races fleet-interleavings
+RACES := tests/simulation/test_lost_races.py tests/simulation/test_flood.py
 
 fleet-processes:
 	@$(BIN)/pytest tests/fleet_slow
@@ -34,7 +35,10 @@ fleet-log:
 	@$(call told_at_the_end,$(BIN)/pytest tests/fleet)
 
 fleet-worlds:
-	@$(call told_at_the_end,nice $(BIN)/pytest tests/simulation)
+	@$(call told_at_the_end,nice $(BIN)/pytest tests/simulation $(RACES:%=--ignore=%))
+
+fleet-races:
+	@$(call told_at_the_end,nice $(BIN)/pytest $(RACES))
 
 fleet-interleavings:
 	@$(call told_at_the_end,nice $(BIN)/python -m tests.simulation --interleavings 100000 --jobs 2)
