@@ -66,7 +66,7 @@ async def test_a_log_that_is_gone_distrusts_all_that_is_older_and_gets_its_purge
     purge = await one.purge(A)
     await two.sync()
     server.ask(*command)
-    # Where the new log begins in the millisecond of the old one's last record, a poll brings nothing but that.
+    # A new log that begins in the millisecond of the old one's last record is only noticed by the first poll.
     await two.sync()
     await two.sync()
     await one.sync()
