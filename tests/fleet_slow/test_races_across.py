@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from proxy.observe.tasks import spawn
+from proxy.store.batching import MOST_FETCHES
 from tests.support.cut_link import CutLink
 from tests.support.fleet import Answer, Fleet, Hold, until
 from tests.support.sidecar import Sidecar
@@ -141,7 +142,8 @@ async def test_a_write_that_arrives_in_l2_after_the_purge(fleet: Racers, fleet_s
 
 async def test_a_reply_of_l2_that_arrives_after_the_purge(fleet: Racers) -> None:
     for dice, paths in batches("reply"):
-        for some in (paths[: AT_ONCE // 2], paths[AT_ONCE // 2 :]):  # fewer than connections to L2
+        for first in range(0, len(paths), MOST_FETCHES):  # each that is held is one of those under way
+            some = paths[first : first + MOST_FETCHES]
             await fleet.get_all(some, fleet.others())
             await until_in_l2(fleet, some)
             await hold_replies(fleet, dice, some)
