@@ -369,6 +369,45 @@ def test_t20_every_path_takes_a_body_alike(run: Run, taken: list[bytes], method:
     assert set(writes) <= set(taken)
 
 
+FRAMINGS = [
+    *[
+        f"Content-Length: {odd}"
+        for odd in ("05", "+5", "-5", "5_", "0x5", "5, 5", "5;", "5 ", " 5", "\t5", "")
+    ],
+    *[f"Content-Length: {odd}" for odd in ("0", "3", "4", "0000000005", "\u0665", "5\0")],
+    "Content-Length : 5",
+    "Content-Length:5",
+    "Content-Length:\r\n 5",
+    "Content-Length: 5\r\nContent-Length: 5",
+    "Content-Length: 5\r\ncontent-length: 3",
+    "Content-Length: 5\r\nContent_Length: 3",
+    "Content-Length: 5\r\nTransfer-Encoding: chunked",
+    "Content-Length: 5\r\nTransfer-Encoding : chunked",
+    "Transfer-Encoding: identity\r\nContent-Length: 5",
+    "Content-Length: 5\nX: y",
+    "Content-Length: 5\r\nX: y\rContent-Length: 3",
+    "Content-Length: 5\r\nExpect: 100-continue",
+    "Content-Length: 5\r\nExpect: other",
+    "Content-Length: 5\r\nConnection: close",
+    "Content-Length: 5\r\nConnection: Content-Length",
+    "Content-Length: 5\r\nContent-Encoding: gzip",
+    "Content-Length: 5\r\nUpgrade: websocket\r\nConnection: Upgrade",
+    "X: y",
+]
+
+
+@pytest.mark.parametrize("line", ["POST {} HTTP/1.1", "GET {} HTTP/1.1", "POST {} HTTP/1.0"])
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_t20_every_framing_is_taken_alike(run: Run, framing: str, line: str) -> None:
+    """In one read, cut behind the head and within the body, and with a request behind it."""
+    head = f"{line.format('/product/plain')}\r\nHost: shop\r\n{framing}\r\n\r\n".encode()
+    follower = request("/product/etag")
+    for body in (b"123\n\n", b"1\r\n\r\n"):  # what is left of them is refused, or ignored, at once
+        whole = head + body
+        cuts = ((), (len(head) / len(whole),), ((len(head) + 2) / len(whole),))
+        assert_equal(run, *[Send(whole, cut) for cut in cuts], Send(whole + follower), Send(follower))
+
+
 STORIES: dict[str, list[Act]] = {
     "expiry": [Step(7.9), Step(0.2), Step(4), Step(30)],
     "hard purge": [Purge(soft=False)],
