@@ -22,7 +22,7 @@ from tests.support.lane_world import Outside, World, world
 from tests.support.raw_client import chunked, request
 
 pytestmark = pytest.mark.timeout(300)
-"""Its stories take 5 s, and took 51 s beside six other runs of tests on two cores."""
+"""A story that ends amid a head takes a second; a busy machine makes all of them slower."""
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

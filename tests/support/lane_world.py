@@ -166,7 +166,13 @@ class World:
 
     def __init__(self, *, plain_lane: bool, l2: bool) -> None:
         self._l1_ttl = "3s" if l2 else "1h"
-        self._sections: dict[str, Any] = {"x_cache_status": True, "plain_lane": plain_lane}
+        # Stories that end amid a head are waited for: ten of them would take the default's 100 s.
+        limits = {"head_time": "1s"}
+        self._sections: dict[str, Any] = {
+            "x_cache_status": True,
+            "plain_lane": plain_lane,
+            "limits": limits,
+        }
         self._is_reloaded = False
         made = self._config(ROUTES)
         self.clock, self.monotonic = SteppedClock(NOW), SteppedClock()
