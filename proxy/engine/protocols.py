@@ -86,6 +86,9 @@ class Log(Protocol):
     def judge_held(self, held: Held) -> Validity:
         """The rule for a copy in L1; cheap when nothing was applied since the last time (R6)."""
 
+    def is_current(self, held: Held) -> bool:
+        """It was found alive, nothing was applied since, and the log was read in time (R6)."""
+
     def judge(self, entry: StoredResponse, *, began_at: float | None = None) -> Validity:
         """The rule for any entry, now (R4, R15); `began_at` for our own fetch, monotonic."""
 

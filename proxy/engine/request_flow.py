@@ -7,7 +7,7 @@ policy's, bytes are net's, where things are kept is the stores', what a miss tak
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from proxy.config.schema import Config
 from proxy.engine import answers
@@ -26,6 +26,7 @@ from proxy.model import (
     Entry,
     Forward,
     Found,
+    Held,
     Hit,
     LifetimeSource,
     Outcome,
@@ -39,11 +40,20 @@ from proxy.policy.bypass import Bypass
 from proxy.policy.cache_status import whole_seconds_left
 from proxy.policy.parts import asks_one_range, holds_range, may_be_joined
 from proxy.policy.preconditions import is_hit_not_modified
-from proxy.policy.reuse import ANYONE, Decision, Reuse, decide, is_newer, seconds_fresh
+from proxy.policy.reuse import ANYONE, Decision, Reuse, decide, is_newer, seconds_alike, seconds_fresh
 from proxy.policy.routes import Routes
 
 _FRESH_HITS = {"l1": (Outcome.HIT, "l1"), "l2": (Outcome.HIT_L2, "l2")}
 _NEGATIVE_HIT = (Outcome.NEGATIVE, "negative")
+
+
+class Lasting(NamedTuple):
+    """What has to be so for a hit to be said again as it was."""
+
+    held: Held
+    """The copy in L1, with the version of the log that it was judged by."""
+    until: float
+    """Epoch seconds."""
 
 
 class RequestFlow:
@@ -108,6 +118,23 @@ class RequestFlow:
         if stored.__class__ is not StoredResponse or stored.part is not None:
             return None
         return self._fresh_hit(stored, self._log.judge_held(held), plan, "l1", now)
+
+    def lasting(self, plan: Plan, hit: Hit) -> Lasting | None:
+        """By what `still_lasts` knows that `plain_hit` would give this hit again; None: by nothing."""
+        held = self._peek(plan.digest, hit.now)
+        if held is None or held.entry is not hit.stored or plan.asked is not ANYONE:
+            return None
+        if not self._log.is_current(held):
+            return None
+        seconds = seconds_alike(hit.stored, now=hit.now)
+        if self._has_l2:
+            seconds = min(seconds, held.kept_at + plan.policy.l1_ttl - hit.now)
+        return Lasting(held, hit.now + seconds)
+
+    def still_lasts(self, plan: Plan, lasting: Lasting) -> bool:
+        """Is the same copy there, as alive and, in whole seconds, as old?"""
+        held, now = lasting.held, self._clock()
+        return now < lasting.until and self._peek(plan.digest, now) is held and self._log.is_current(held)
 
     def ask_l2(self, plan: Plan, then: Callable[[Entry | None], None]) -> bool:
         """Ask L2 where `plain_hit` has found nothing in L1 that has a say; `then` gets what it has, later.

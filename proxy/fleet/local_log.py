@@ -61,9 +61,13 @@ class LocalLog:
         """Before the first byte of an origin request; again before a retry (R3)."""
         return Capture(self._newest, self._index.version, self._clock())
 
+    def is_current(self, held: Held) -> bool:
+        """Found alive, and nothing was applied since (R6)."""
+        return held.version == self._index.version
+
     def judge_held(self, held: Held) -> Validity:
         """The rule for a copy in L1; one comparison when nothing was applied since the last time (R6)."""
-        if held.version == self._index.version or isinstance(held.entry, VaryRecord):
+        if self.is_current(held) or isinstance(held.entry, VaryRecord):
             return Validity.ALIVE
         checked = held.checked if held.generation == self._index.generation else None
         validity = self._index.judge(held.entry, checked)

@@ -68,9 +68,13 @@ class LogCopy:
         """Before the first byte of an origin request; again before a retry (R3)."""
         return Capture(self._born(), self.index.version, self._clock())
 
+    def is_current(self, held: Held) -> bool:
+        """Found alive, nothing applied since, and the log read in time (R6)."""
+        return held.version == self.index.version and self._clock() < self.trust.until
+
     def judge_held(self, held: Held) -> Validity:
         """The rule for a copy in L1; two comparisons when nothing was applied since the last time (R6)."""
-        if held.version == self.index.version and self._clock() < self.trust.until:
+        if self.is_current(held):
             return Validity.ALIVE
         if isinstance(held.entry, VaryRecord):
             return Validity.ALIVE  # names fields and answers nothing: the variants are judged

@@ -74,6 +74,7 @@ class RedisLog:
         )
         # The methods themselves, not ones around them: a hit asks the first of them and nothing else here.
         self.judge_held = self._copy.judge_held
+        self.is_current = self._copy.is_current
         self.judge = self._copy.judge
         self.capture = self._copy.capture
         self.read_again = self._copy.read_again

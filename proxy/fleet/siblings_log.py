@@ -30,6 +30,7 @@ class SiblingsLog:
         self._others = others
         # The methods themselves, not ones around them: a hit asks the first of them.
         self.judge_held = local.judge_held
+        self.is_current = local.is_current
         self.judge = local.judge
         self.capture = local.capture
 

@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp.web_protocol import RequestHandler
 from lru import LRU
+from msgspec import Struct
 
 from proxy.model import Entry, FieldLine, FieldNames, Fields, Hit, Request
-from proxy.net import wire
-from proxy.net.answering import COPIED_BYTES
 from proxy.net.head_memo import HeadMemo
 from proxy.net.head_reading import HEAD_END
 from proxy.net.plain_head import IF_NONE_MATCH, Shape, names_in, read_plain, shape_of
 from proxy.net.request_reading import normal_host
+from proxy.net.standing_hit import AGAIN_SECONDS, MOST_BODY_BYTES, Pieces, Said, Standing, pieces_of
 from proxy.policy.preconditions import has_tag
 
 if TYPE_CHECKING:
@@ -69,6 +69,12 @@ class PlainFlow(Protocol):
     def plain_hit(self, plan: Any) -> Hit | None:
         """What is stored for it, if the whole of that answers it now."""
 
+    def lasting(self, plan: Any, hit: Hit) -> Any | None:
+        """By what `still_lasts` knows that `plain_hit` would say the same again; None: it cannot know."""
+
+    def still_lasts(self, plan: Any, lasting: Any) -> bool:
+        """Would it, now? Asked instead of `plain_hit`, and counts as a use like it."""
+
     def ask_l2(self, plan: Any, then: Callable[[Entry | None], None]) -> bool:
         """Ask L2 for it, where that is next; `then` is called once, in a later step. False: not asked."""
 
@@ -79,8 +85,8 @@ class PlainFlow(Protocol):
         """May the client keep what it has, by this request's conditions?"""
 
 
-class Planned(NamedTuple):
-    """A plan, and what it was made for."""
+class Planned(Struct, eq=False):
+    """A plan, what it was made for, and what answers it for the moment."""
 
     plan: object
     host: bytes
@@ -89,19 +95,13 @@ class Planned(NamedTuple):
     """Method and target."""
     wants_body: bool
     """GET, not HEAD."""
+    standing: Standing | None = None
+    again_until: float = 0.0
+    """A hit before then, on the loop's clock, is one of many."""
 
 
-class Asked(NamedTuple):
-    """What a head asks for."""
-
-    planned: Planned
-    conditions: Sequence[FieldLine]
-    names: FieldNames
-
-
-Pieces = tuple[bytes, bytes, int]
-"""Head and short body; a long body, written as it is, so that slow clients of one entry share its memory; the
-size of the body."""
+Asked = tuple[Planned, Sequence[FieldLine], FieldNames]
+"""What a head asks for, under which conditions, and its names. No class: made for each request."""
 
 
 class PlainLane:
@@ -138,24 +138,43 @@ class PlainLane:
             asked = self._asked(connection, head, content, started_at)
             if asked is None:
                 return False
-            plan = asked[0].plan
-            hit = self._flow.plain_hit(plan)
-            if hit is not None:
-                pieces = self._pieces(hit, asked)
-            else:
+            planned = asked[0]
+            said = self._said_by_l1(asked, started_at)
+            if said is None:
                 then = partial(self._answer_from_l2, connection, head, asked)
-                is_waiting = not content and self._flow.ask_l2(plan, then)
+                is_waiting = not content and self._flow.ask_l2(planned.plan, then)
         except Exception:  # noqa: BLE001 - nothing is sent: the whole lane meets the defect again, and tells it
             return False
-        if hit is not None:
-            self._answer(connection, head, asked[0].host, hit, pieces)
+        if said is not None:
+            self._answer(connection, head, planned.host, *said)
         elif is_waiting:
             connection.begin_plain()
         else:
             self._service.begin_plain(
-                connection, head, asked[0].host, plan, names=asked.names, content=content
+                connection, head, planned.host, planned.plan, names=asked[2], content=content
             )
         return True
+
+    def _said_by_l1(self, asked: Asked, now: float) -> Said | None:
+        planned, conditions, _ = asked
+        standing = planned.standing
+        if standing is None or not self._flow.still_lasts(planned.plan, standing.lasting):
+            hit = self._flow.plain_hit(planned.plan)
+            standing = planned.standing = None if hit is None else self._stand(planned, hit, now)
+            if standing is None:
+                return None if hit is None else (hit, self._pieces(hit, asked))
+        with_x = self._service.with_x_cache_status
+        if conditions and self._may_keep(planned, conditions, standing.hit):
+            return standing.kept or standing.keep(with_x=with_x)
+        return standing.whole or standing.fill(wants_body=planned.wants_body, with_x=with_x)
+
+    def _stand(self, planned: Planned, hit: Hit, now: float) -> Standing | None:
+        """None: it is asked for too seldom, or too large, to keep its bytes."""
+        if now >= planned.again_until or len(hit.stored.body) > MOST_BODY_BYTES:
+            planned.again_until = now + AGAIN_SECONDS
+            return None
+        lasting = self._flow.lasting(planned.plan, hit)
+        return None if lasting is None else Standing(hit, lasting)
 
     def _answer_from_l2(
         self, connection: ClientConnection, head: bytes, asked: Asked, found: Entry | None
@@ -168,7 +187,7 @@ class PlainLane:
                 pieces = None if hit is None else self._pieces(hit, asked)
         if hit is None or pieces is None:
             self._service.begin_plain(
-                connection, head, planned.host, planned.plan, names=asked.names, found=found
+                connection, head, planned.host, planned.plan, names=asked[2], found=found
             )
             return
         is_complete = self._answer(connection, head, planned.host, hit, pieces)
@@ -207,8 +226,10 @@ class PlainLane:
         planned = self._planned_for(shape, found, head)
         if planned is None:
             return None
-        conditions = [(name, found[group].strip(b" ")) for group, name in shape.conditions]
-        asked = Asked(planned, conditions, shape.names)
+        conditions: Sequence[FieldLine] = ()
+        if shape.conditions:
+            conditions = [(name, found[group].strip(b" ")) for group, name in shape.conditions]
+        asked = planned, conditions, shape.names
         if is_sought:
             self._heads.consider(connection, head, None if shape.tells or shape.length else asked)
         return asked
@@ -255,12 +276,8 @@ class PlainLane:
         planned, conditions, _ = asked
         if conditions:
             hit.is_not_modified = self._may_keep(planned, conditions, hit)
-        body = hit.stored.body if planned.wants_body and not hit.is_not_modified else b""
         with_x = self._service.with_x_cache_status
-        size = len(body)
-        if size > COPIED_BYTES:
-            return wire.hit_head(hit, b"", with_x_cache_status=with_x), body, size
-        return wire.hit_head(hit, body, with_x_cache_status=with_x), b"", size
+        return pieces_of(hit, wants_body=planned.wants_body, with_x=with_x)
 
     def _write(self, connection: ClientConnection, pieces: Pieces) -> bool:
         """False: the client has left."""

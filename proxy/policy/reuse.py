@@ -16,6 +16,7 @@ from proxy.policy.directives import RequestDirectives
 from proxy.policy.failures import is_error_status
 from proxy.policy.staleness import error_window, may_be_stale, revalidation_window
 
+ROUNDING_SECONDS = 0.001
 _IGNORED = RequestDirectives()
 
 
@@ -79,6 +80,16 @@ def seconds_fresh(
     if stored.rules & Rule.NO_CACHE or _is_refresh_due(stored, policy, age, refresh_age, roll):
         return age, 0.0
     return age, lifetime - age
+
+
+def seconds_alike(stored: StoredResponse, *, now: float) -> float:
+    """For how long a fresh response has, in whole seconds, the same age and time left, and no refresh due.
+
+    Without early refresh, which is diced for. A millisecond less, lest rounding make it an instant too long.
+    """
+    age, lifetime, refresh_age = stored.ages(now)
+    until_refresh = refresh_age - age if refresh_age == refresh_age else lifetime  # noqa: PLR0124 - NaN: none
+    return min(1 - age % 1, (lifetime - age) % 1, until_refresh) - ROUNDING_SECONDS
 
 
 def decide(

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from proxy.engine.request_flow import Lasting
 from proxy.model import Entry, FieldLine, Hit, OriginResponse, Outcome, Part, StoredResponse, VaryRecord
 from tests.support.engine_fakes import Engine, FakeL2, Reply, reply
 from tests.support.responses import NOW, entry
@@ -108,6 +109,111 @@ async def test_after_l1_ttl_l2_is_asked_first() -> None:
     engine.step(11)
 
     assert plain(engine) is None
+
+
+def lasting(engine: Engine) -> Lasting | None:
+    plan = engine.flow.plan(get())
+    hit = engine.flow.plain_hit(plan)
+    assert hit is not None
+    return engine.flow.lasting(plan, hit)
+
+
+def lasts(engine: Engine, lasting: Lasting | None) -> bool:
+    assert lasting is not None
+    return engine.flow.still_lasts(engine.flow.plan(get()), lasting)
+
+
+async def test_a_hit_lasts_until_its_age_changes() -> None:
+    engine = await filled()
+    engine.step(0.5)
+    hit = lasting(engine)
+
+    assert lasts(engine, hit)
+    engine.step(0.49)
+    assert lasts(engine, hit)
+    engine.step(0.02)
+    assert not lasts(engine, hit)
+
+
+async def test_asking_whether_it_lasts_is_a_use() -> None:
+    engine = await filled(idle="2s")
+    engine.step(1.1)
+    assert lasts(engine, lasting(engine))
+    engine.step(1.1)
+    hit = lasting(engine)
+    engine.step(0.7)
+    assert lasts(engine, hit)
+    engine.step(1.9)
+    assert plain(engine) is not None
+    engine.step(2.1)
+    assert plain(engine) is None
+
+
+async def test_a_hit_lasts_no_longer_than_the_log_says() -> None:
+    engine = await filled()
+    engine.step(0.5)
+    hit = lasting(engine)
+    assert lasts(engine, hit)
+    engine.log.purge()
+
+    assert not lasts(engine, hit)
+
+
+async def test_a_hit_does_not_last_while_the_log_is_behind() -> None:
+    engine = await filled()
+    engine.step(0.5)
+    hit = lasting(engine)
+    assert lasts(engine, hit)
+    engine.log.is_synced = False
+
+    assert not lasts(engine, hit)
+    assert lasting(engine) is None
+
+
+async def test_a_hit_ends_with_its_copy() -> None:
+    engine = await filled()
+    engine.step(0.5)
+    hit = lasting(engine)
+    assert lasts(engine, hit)
+    held = engine.memory.peek(engine.flow.plan(get()).digest, NOW)
+    assert held is not None
+    engine.memory.put(engine.flow.plan(get()).digest, held.entry, NOW)
+
+    assert not lasts(engine, hit)
+
+
+async def test_a_hit_lasts_no_longer_than_l1_may_answer_alone() -> None:
+    engine = await filled(l2=FakeL2(), l1_ttl="10.5s")
+    engine.step(10.25)
+    hit = lasting(engine)
+    engine.step(0.24)
+    assert lasts(engine, hit)
+    engine.step(0.02)
+
+    assert not lasts(engine, hit)
+    assert plain(engine) is None
+
+
+async def test_who_asks_for_more_is_answered_anew_each_time() -> None:
+    engine = await filled()
+    plan = engine.flow.plan(get(b"/", (b"Cache-Control", b"max-age=50")))
+    hit = engine.flow.plain_hit(plan)
+    assert hit is not None
+
+    assert engine.flow.lasting(plan, hit) is None
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_what_has_left_l1_since_does_not_last(is_there: bool) -> None:
+    engine = await filled()
+    plan = engine.flow.plan(get())
+    hit = engine.flow.plain_hit(plan)
+    assert hit is not None
+    engine.memory.drop(plan.digest, "invalidated")
+    if is_there:
+        engine.memory.put(plan.digest, entry(), NOW)
+
+    assert engine.flow.lasting(plan, hit) is None
 
 
 class SlowReply(Reply):

@@ -49,8 +49,10 @@ async def test_a_copy_is_judged_once_for_each_change(log):
     copy = held(log)
     first = log.judge_held(copy)
     version = copy.version
+    assert log.is_current(copy)
     again = log.judge_held(copy)
     await log.append([url("/b")], soft=False)
+    assert not log.is_current(copy)
     after = log.judge_held(copy)
 
     assert [first, again, after] == [ALIVE] * 3

@@ -82,6 +82,20 @@ def test_a_hit_is_two_comparisons_while_nothing_was_applied(process):
     assert process.copy.judge_held(held) is ALIVE
 
 
+def test_a_copy_is_current_until_something_is_applied_or_nothing_is_read(process):
+    held = process.fetched()
+    assert not process.copy.is_current(held)  # never asked
+    process.copy.judge_held(held)
+    assert process.copy.is_current(held)
+    process.copy.stage([B], soft=False)
+    assert not process.copy.is_current(held)
+    process.copy.judge_held(held)
+    assert process.copy.is_current(held)
+    process.clock.advance(MAX_UNSYNCED)
+
+    assert not process.copy.is_current(held)
+
+
 def test_vary_records_are_alive(process):
     assert process.copy.judge_held(Held(VaryRecord((), (), 0.0), 1, 0.0)) is ALIVE
 

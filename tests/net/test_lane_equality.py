@@ -15,6 +15,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.engine.request_flow import RequestFlow
 from proxy.net import head_memo, plain_lane
 from proxy.net.head_memo import HeadMemo
 from proxy.net.plain_lane import PlainLane
@@ -66,6 +67,7 @@ def taken() -> Iterator[list[bytes]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain_lane, "LEARNING_SECONDS", 0.0)
+        patch.setattr(plain_lane, "AGAIN_SECONDS", 3600.0)
         patch.setattr(PlainLane, "take", counting)
         yield heads
 
@@ -239,7 +241,7 @@ ACTS = st.lists(
     | SENDS
     | SENDS
     | SENDS
-    | st.builds(Step, st.sampled_from([1, 4, 7, 9, 13, 25]))
+    | st.builds(Step, st.sampled_from([0.25, 1, 4, 7, 9, 13, 25]))
     | st.builds(Purge, st.booleans())
     | st.just(Reload())
     | st.builds(Drain, st.booleans()),
@@ -259,7 +261,7 @@ def stories_of_few_heads(draw: st.DrawFn) -> list[Act]:
     """The same three heads again and again, whatever happens between."""
     sends = st.sampled_from(draw(st.lists(GETS, min_size=1, max_size=3)))
     acts = st.builds(Send, sends, st.just(()), st.sampled_from([0, 0, 1])) | st.sampled_from(
-        [Step(4), Step(9), Step(25), Purge(soft=True), Purge(soft=False), Reload()]
+        [Step(0.25), Step(4), Step(9), Step(25), Purge(soft=True), Purge(soft=False), Reload()]
     )
     return draw(st.lists(acts, min_size=8, max_size=24))
 
@@ -424,6 +426,39 @@ def test_t15_t20_what_happens_between_two_hits_counts(run: Run, name: str) -> No
     for happening in STORIES[name]:
         acts += [happening, *asking, *asking]
     assert_equal(run, *acts)
+
+
+CHANGES: dict[str, list[Act]] = {
+    "age": [Step(0.4), Step(0.4), Step(0.4), Step(3)],
+    "expiry": [Step(7.6), Step(0.3), Step(0.3), Step(20)],
+    "hard purge": [Purge(soft=False)],
+    "soft purge": [Purge(soft=True)],
+    "reload": [Reload(), Reload()],
+}
+
+
+@pytest.mark.parametrize("l2", [False, True])
+@pytest.mark.parametrize("name", CHANGES)
+def test_t15_a_hit_that_stands_falls_with_what_it_stands_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, l2: bool
+) -> None:
+    stands: list[bool] = []
+    still_lasts = RequestFlow.still_lasts
+
+    def counting(flow: RequestFlow, plan: Any, lasting: Any) -> bool:
+        stands.append(still_lasts(flow, plan, lasting))
+        return stands[-1]
+
+    monkeypatch.setattr(RequestFlow, "still_lasts", counting)
+    asking = [Send(request(path, field)) for path in PATHS[:4] for field in ("X-A: 1", FIELDS[0], FIELDS[2])]
+    # At the very instant of its storing the last second of what is left to it ends.
+    acts: list[Act] = [*asking, Step(0.1), *asking, *asking]
+    for change in CHANGES[name]:
+        acts += [change, *asking, *asking]
+    assert_equal(run, *acts, l2=l2)
+
+    assert stands.count(True) >= 12
+    assert False in stands
 
 
 def test_t15_a_hit_ends_with_its_lifetime_and_with_a_purge(run: Run) -> None:

@@ -16,6 +16,7 @@ from proxy.model import NOT_ASKED, Hit
 from proxy.net import head_memo, plain_lane
 from proxy.net.head_memo import HeadMemo
 from proxy.net.plain_lane import MOST_PLAN_BYTES, MOST_PLANS, MOST_SHAPES, PlainLane, missing_internals
+from proxy.net.standing_hit import MOST_BODY_BYTES
 from tests.support.canned_flow import CannedFlow, Served, plain_hit, serving
 from tests.support.raw_client import RawAnswer, RawClient, connected, request, settle
 
@@ -118,6 +119,95 @@ async def test_conditions_choose_between_the_response_and_a_304(
         assert given.values("content-length") == ([b"5"] if status == 200 else [])
         assert await client.has_silence()
         assert not served.flow.requests
+
+
+@pytest.fixture
+def again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How soon something is asked for again must not depend on how fast a test runs."""
+    monkeypatch.setattr(plain_lane, "AGAIN_SECONDS", 3600.0)
+
+
+def lasting(**hits: Hit) -> CannedFlow:
+    flow = flow_with(**hits)
+    flow.hits_last = True
+    return flow
+
+
+@pytest.mark.usefixtures("again")
+async def test_what_is_asked_for_again_is_made_once() -> None:
+    async with serving(lasting(a=plain_hit())) as served, connected(served.where) as client:
+        given = [await ask(client, f"X-Request-Id: {n}") for n in range(5)]
+
+        assert {(one.status, one.lines, one.body) for one in given} == {(200, given[0].lines, b"plain")}
+        assert served.flow.repeats == 3  # the first two were made anew: only then is it one of many
+        assert len(served.records) == 5
+
+
+@pytest.mark.usefixtures("again")
+async def test_what_has_changed_is_made_anew() -> None:
+    async with serving(lasting(a=plain_hit())) as served, connected(served.where) as client:
+        for _ in range(3):
+            await ask(client)
+        served.flow.plain_hits[b"/a"] = plain_hit(b"changed", age=9)
+        given = await ask(client)
+        assert (given.body, given.first("age")) == (b"changed", b"9")
+        del served.flow.plain_hits[b"/a"]
+
+        assert (await ask(client)).body == b"/a|"
+
+
+@pytest.mark.usefixtures("again")
+async def test_conditions_are_asked_of_what_is_made_once() -> None:
+    flow = lasting(a=plain_hit(etag=b'"1"'))
+    async with serving(flow) as served, connected(served.where) as client:
+        for tag, status in [("1", 304), ("2", 200)] * 3:
+            given = await ask(client, f'If-None-Match: "{tag}"')
+            assert (given.status, given.body) == (status, b"" if status == 304 else b"plain")
+        assert (await ask(client)).status == 200
+        assert (await ask(client, method="HEAD")).body == b""
+
+        assert await client.has_silence()
+        assert served.flow.repeats == 5
+
+
+@pytest.mark.usefixtures("again")
+async def test_the_line_of_what_is_made_once_says_what_was_sent() -> None:
+    flow = lasting(a=plain_hit(etag=b'"1"'))
+    async with serving(flow) as served, connected(served.where) as client:
+        for _ in range(4):
+            await ask(client, 'If-None-Match: "1"')
+        await ask(client)
+
+        assert [(record.status, record.sent) for record in served.records] == [*[(304, 0)] * 4, (200, 5)]
+        assert served.flow.repeats == 3
+
+
+async def test_what_is_asked_for_seldom_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_lane, "AGAIN_SECONDS", 0.0)
+    async with serving(lasting(a=plain_hit())) as served, connected(served.where) as client:
+        for _ in range(4):
+            await ask(client)
+
+        assert served.flow.repeats == 0
+
+
+@pytest.mark.usefixtures("again")
+async def test_large_answers_are_made_anew() -> None:
+    flow = lasting(a=plain_hit(b"x" * (MOST_BODY_BYTES + 1)))
+    async with serving(flow) as served, connected(served.where) as client:
+        for _ in range(4):
+            assert len((await ask(client)).body) == MOST_BODY_BYTES + 1
+
+        assert served.flow.repeats == 0
+
+
+@pytest.mark.usefixtures("again")
+async def test_a_flow_that_cannot_know_is_asked_each_time() -> None:
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        for _ in range(4):
+            assert (await ask(client)).body == b"plain"
+
+        assert served.flow.repeats == 0
 
 
 async def test_a_miss_goes_through_the_same_flow_with_all_its_fields() -> None:

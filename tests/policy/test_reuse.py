@@ -26,6 +26,8 @@ from proxy.policy.reuse import (
     has_validator,
     is_newer,
     may_answer_error,
+    seconds_alike,
+    seconds_fresh,
 )
 from proxy.policy.storing import StorePlan
 from tests.support.responses import NOW, as_planned, date, entry, head, plan_of
@@ -73,6 +75,47 @@ FRESH, REFRESH, VALIDATE_FIRST = Reuse.FRESH, Reuse.REFRESH, Reuse.VALIDATE_FIRS
 )
 def test_fresh_until_the_lifetime_ends(age: float, use: Reuse, stale: bool, seconds_left: float) -> None:
     assert decided(entry(), now=NOW + age) == Decision(use, stale, None, seconds_left)
+
+
+@pytest.mark.parametrize(
+    ("changes", "now", "seconds"),
+    [
+        ({}, 0.0, -0.001),  # of the hundred seconds that are left the first ends at once
+        ({}, 0.25, 0.749),
+        ({"initial_age": 0.5}, 0.0, 0.499),
+        ({"lifetime": 100.25}, 0.0, 0.249),
+        ({"lifetime": 100.25}, 0.5, 0.499),
+        ({"lifetime": 0.5}, 0.25, 0.249),
+        ({"refresh_age": 80.0}, 79.9, 0.099),
+        ({"refresh_age": 80.0}, 10.25, 0.749),
+        ({"lifetime": 100.75}, -5.0, 0.749),
+    ],
+)
+def test_a_second_is_the_longest_that_nothing_changes(
+    changes: dict[str, Any], now: float, seconds: float
+) -> None:
+    assert seconds_alike(entry(**changes), now=NOW + now) == pytest.approx(seconds, abs=1e-6)
+
+
+@given(
+    initial_age=st.floats(0, 50),
+    lifetime=st.floats(0.01, 200),
+    refresh_age=st.none() | st.floats(0, 200),
+    now=st.floats(-10, 200),
+    share=st.floats(0, 1, exclude_max=True),
+)
+def test_what_is_said_of_a_fresh_one_stays_true_for_so_long(
+    initial_age: float, lifetime: float, refresh_age: float | None, now: float, share: float
+) -> None:
+    stored = entry(initial_age=initial_age, lifetime=lifetime, refresh_age=refresh_age)
+    policy = route_of().policy
+    age, left = seconds_fresh(stored, policy, now=NOW + now, roll=0.5)
+    seconds = seconds_alike(stored, now=NOW + now)
+    if left <= 0 or seconds <= 0:
+        return
+    later, left_later = seconds_fresh(stored, policy, now=NOW + now + seconds * share, roll=0.5)
+
+    assert (int(later), int(left_later), left_later > 0) == (int(age), int(left), True)
 
 
 def test_initial_age_counts() -> None:

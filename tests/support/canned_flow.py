@@ -107,6 +107,9 @@ class CannedFlow:
         """By target; everything else goes to `handler`."""
         self.plain_hits: dict[bytes, Hit] = {}
         """By target, for the plain lane alone: the whole lane does not know them."""
+        self.hits_last = False
+        """Until the table changes."""
+        self.repeats = 0
         self.l2: dict[bytes, Hit | None] = {}
         """By target, for the plain lane alone: what L2 has, if it is asked for that."""
         self.answers_l2 = True
@@ -124,6 +127,17 @@ class CannedFlow:
 
     def plain_hit(self, plan: Request) -> Hit | None:
         return copy(self.plain_hits.get(plan.target))  # the lane's own, to be changed
+
+    def lasting(self, plan: Request, hit: Hit) -> Hit | None:
+        """As long as the table holds the same hit."""
+        del hit
+        return self.plain_hits[plan.target] if self.hits_last else None
+
+    def still_lasts(self, plan: Request, lasting: Hit) -> bool:
+        """Kept count of: how often nothing was made anew."""
+        is_same = self.plain_hits.get(plan.target) is lasting
+        self.repeats += is_same
+        return is_same
 
     def ask_l2(self, plan: Request, then: Callable[[Any], None]) -> bool:
         """L2 holds the plan's target, or a test lets nobody answer yet."""

@@ -188,6 +188,10 @@ class FakeLog:
             return Validity.ALIVE
         return Validity.STALE if all(newer) else Validity.DEAD
 
+    def is_current(self, held: Held) -> bool:
+        """Nothing has changed since it was found alive."""
+        return self.is_synced and self.judge_held(held) is Validity.ALIVE
+
     def judge_held(self, held: Held) -> Validity:
         """The same for a copy in L1."""
         assert isinstance(held.entry, StoredResponse)
