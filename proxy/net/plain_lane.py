@@ -8,11 +8,11 @@ and write heads with the same `wire.py`: a lane never changes an answer.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp.web_protocol import RequestHandler
@@ -133,7 +133,7 @@ class PlainLane:
         # While draining, every answer has to say that it is the last.
         if self._service.is_draining or len(head) > self._max_head or len(content) > MOST_CONTENT_BYTES:
             return False
-        connection.asked_at = started_at = time.monotonic()
+        connection.asked_at = started_at = monotonic()
         try:
             asked = self._asked(connection, head, content, started_at)
             if asked is None:
@@ -164,8 +164,11 @@ class PlainLane:
             if standing is None:
                 return None if hit is None else (hit, self._pieces(hit, asked))
         with_x = self._service.with_x_cache_status
-        if conditions and self._may_keep(planned, conditions, standing.hit):
-            return standing.kept or standing.keep(with_x=with_x)
+        if conditions:
+            if standing.kept is not None and conditions == standing.kept_by:
+                return standing.kept
+            if self._may_keep(planned, conditions, standing.hit):
+                return standing.keep(conditions, with_x=with_x)
         return standing.whole or standing.fill(wants_body=planned.wants_body, with_x=with_x)
 
     def _stand(self, planned: Planned, hit: Hit, now: float) -> Standing | None:
@@ -199,7 +202,7 @@ class PlainLane:
     ) -> bool:
         """False: the client has left."""
         is_complete = self._write(connection, pieces)
-        connection.used_at = ended_at = time.monotonic()
+        connection.used_at = ended_at = monotonic()
         seconds = ended_at - connection.asked_at
         if self._record.count(hit.route, hit.outcome, seconds):
             request = read_plain(head, host=host, peer=connection.peer)

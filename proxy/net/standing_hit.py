@@ -6,10 +6,12 @@ neither its age is reckoned nor its head formatted: 1.4 us of the 4.8 that a hit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 from msgspec.structs import replace
 
-from proxy.model import Hit
+from proxy.model import FieldLine, Hit
 from proxy.net import wire
 from proxy.net.answering import COPIED_BYTES
 
@@ -34,16 +36,21 @@ class Standing(Struct, gc=False, eq=False):
     """What those get who ask without conditions, or in vain with some."""
     kept: Said | None = None
     """What those get who may keep what they have: a 304."""
+    kept_by: Sequence[FieldLine] = ()
+    """The conditions with which somebody got it last: whoever has the same may have it, too."""
 
     def fill(self, *, wants_body: bool, with_x: bool) -> Said:
         """Make `whole`."""
         whole = self.whole = self.hit, pieces_of(self.hit, wants_body=wants_body, with_x=with_x)
         return whole
 
-    def keep(self, *, with_x: bool) -> Said:
-        """Make `kept`."""
-        hit = replace(self.hit, is_not_modified=True)
-        kept = self.kept = hit, pieces_of(hit, wants_body=False, with_x=with_x)
+    def keep(self, conditions: Sequence[FieldLine], *, with_x: bool) -> Said:
+        """Make `kept`, for these and all who have the same conditions."""
+        kept = self.kept
+        if kept is None:
+            hit = replace(self.hit, is_not_modified=True)
+            kept = self.kept = hit, pieces_of(hit, wants_body=False, with_x=with_x)
+        self.kept_by = conditions
         return kept
 
 

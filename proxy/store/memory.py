@@ -139,10 +139,12 @@ class MemoryStore:
         held = responses.get(key) or negatives.get(key)
         if held is None:
             return None
-        cause = _end_of(held, now)
-        if cause is not None:
-            self._remove(key, cause)
-            return None
+        # Of most copies that is all there is to ask.
+        if held.idle is not None or now >= held.entry.expires_at:
+            cause = _end_of(held, now)
+            if cause is not None:
+                self._remove(key, cause)
+                return None
         held.used_at = now
         return held
 

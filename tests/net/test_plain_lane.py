@@ -160,7 +160,7 @@ async def test_what_has_changed_is_made_anew() -> None:
 async def test_conditions_are_asked_of_what_is_made_once() -> None:
     flow = lasting(a=plain_hit(etag=b'"1"'))
     async with serving(flow) as served, connected(served.where) as client:
-        for tag, status in [("1", 304), ("2", 200)] * 3:
+        for tag, status in [("1", 304), ("2", 200), ("1", 304)] * 2:
             given = await ask(client, f'If-None-Match: "{tag}"')
             assert (given.status, given.body) == (status, b"" if status == 304 else b"plain")
         assert (await ask(client)).status == 200

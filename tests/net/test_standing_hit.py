@@ -50,9 +50,10 @@ def test_both_answers_are_made_once_and_the_hit_stays_as_it_is() -> None:
     standing = Standing(hit, "lasting")
 
     whole = standing.fill(wants_body=True, with_x=False)
-    kept = standing.keep(with_x=True)
+    conditions = [(b"If-None-Match", b'"1"')]
+    kept = standing.keep(conditions, with_x=True)
 
     assert standing.whole is whole == (hit, pieces_of(hit, wants_body=True, with_x=False))
-    assert standing.kept is kept
+    assert standing.kept is kept is standing.keep([], with_x=True)
     assert (kept[0].status, hit.status) == (304, 200)
     assert kept[1] == pieces_of(kept[0], wants_body=True, with_x=True)
