@@ -133,8 +133,9 @@ class RequestFlow:
 
     def still_lasts(self, plan: Plan, lasting: Lasting) -> bool:
         """Is the same copy there, as alive and, in whole seconds, as old?"""
-        held, now = lasting.held, self._clock()
-        return now < lasting.until and self._peek(plan.digest, now) is held and self._log.is_current(held)
+        held, until = lasting
+        now = self._clock()
+        return now < until and self._peek(plan.digest, now) is held and self._log.is_current(held)
 
     def ask_l2(self, plan: Plan, then: Callable[[Entry | None], None]) -> bool:
         """Ask L2 where `plain_hit` has found nothing in L1 that has a say; `then` gets what it has, later.

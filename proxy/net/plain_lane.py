@@ -146,7 +146,7 @@ class PlainLane:
         except Exception:  # noqa: BLE001 - nothing is sent: the whole lane meets the defect again, and tells it
             return False
         if said is not None:
-            self._answer(connection, head, planned.host, *said)
+            self._answer(connection, head, planned, said)
         elif is_waiting:
             connection.begin_plain()
         else:
@@ -163,13 +163,16 @@ class PlainLane:
             standing = planned.standing = None if hit is None else self._stand(planned, hit, now)
             if standing is None:
                 return None if hit is None else (hit, self._pieces(hit, asked))
-        with_x = self._service.with_x_cache_status
         if conditions:
-            if standing.kept is not None and conditions == standing.kept_by:
+            if conditions == standing.kept_by:
                 return standing.kept
             if self._may_keep(planned, conditions, standing.hit):
-                return standing.keep(conditions, with_x=with_x)
-        return standing.whole or standing.fill(wants_body=planned.wants_body, with_x=with_x)
+                return standing.keep(conditions, with_x=self._service.with_x_cache_status)
+        return standing.whole or self._fill(standing, planned)
+
+    def _fill(self, standing: Standing, planned: Planned) -> Said:
+        with_x = self._service.with_x_cache_status
+        return standing.fill(wants_body=planned.wants_body, with_x=with_x)
 
     def _stand(self, planned: Planned, hit: Hit, now: float) -> Standing | None:
         """None: it is asked for too seldom, or too large, to keep its bytes."""
@@ -182,32 +185,38 @@ class PlainLane:
     def _answer_from_l2(
         self, connection: ClientConnection, head: bytes, asked: Asked, found: Entry | None
     ) -> None:
-        planned, hit, pieces = asked[0], None, None
+        planned, said = asked[0], None
         # While draining, every answer has to say that it is the last.
         if not self._service.is_draining:
             with suppress(Exception):  # what is served by the whole flow meets the defect again, and tells it
                 hit = self._flow.plain_hit_l2(planned.plan, found)
-                pieces = None if hit is None else self._pieces(hit, asked)
-        if hit is None or pieces is None:
+                said = None if hit is None else (hit, self._pieces(hit, asked))
+        if said is None:
             self._service.begin_plain(
                 connection, head, planned.host, planned.plan, names=asked[2], found=found
             )
             return
-        is_complete = self._answer(connection, head, planned.host, hit, pieces)
+        is_complete = self._answer(connection, head, planned, said)
         if not connection.output.is_full:
             connection.end_plain(may_go_on=is_complete)
 
-    def _answer(
-        self, connection: ClientConnection, head: bytes, host: bytes, hit: Hit, pieces: Pieces
-    ) -> bool:
+    def _answer(self, connection: ClientConnection, head: bytes, planned: Planned, said: Said) -> bool:
         """False: the client has left."""
-        is_complete = self._write(connection, pieces)
+        hit, (first, rest, size) = said
+        output, is_complete = connection.output, True
+        try:
+            output.write(first)
+            if rest:
+                output.write(rest)
+        except ConnectionError:
+            is_complete, size = False, 0
+        if output.is_full:
+            self._service.begin_draining(connection)
         connection.used_at = ended_at = monotonic()
         seconds = ended_at - connection.asked_at
         if self._record.count(hit.route, hit.outcome, seconds):
-            request = read_plain(head, host=host, peer=connection.peer)
-            sent = pieces[2] if is_complete else 0
-            self._record.write_access(request, hit, seconds=seconds, sent=sent, complete=is_complete)
+            request = read_plain(head, host=planned.host, peer=connection.peer)
+            self._record.write_access(request, hit, seconds=seconds, sent=size, complete=is_complete)
         return is_complete
 
     def _asked(self, connection: ClientConnection, head: bytes, content: bytes, now: float) -> Asked | None:
@@ -281,20 +290,6 @@ class PlainLane:
             hit.is_not_modified = self._may_keep(planned, conditions, hit)
         with_x = self._service.with_x_cache_status
         return pieces_of(hit, wants_body=planned.wants_body, with_x=with_x)
-
-    def _write(self, connection: ClientConnection, pieces: Pieces) -> bool:
-        """False: the client has left."""
-        first, rest, _ = pieces
-        output, is_complete = connection.output, True
-        try:
-            output.write(first)
-            if rest:
-                output.write(rest)
-        except ConnectionError:
-            is_complete = False
-        if output.is_full:
-            self._service.begin_draining(connection)
-        return is_complete
 
 
 def missing_internals() -> list[str]:
