@@ -8,6 +8,7 @@ Knows when bytes come and go; what a request means and what is answered is the s
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Any, cast
 
 from aiohttp import web
@@ -163,6 +164,19 @@ class ClientConnection(RequestHandler):
             self._keepalive_handle = self._loop.call_at(
                 self._next_keepalive_close_time, self._process_keepalive
             )
+
+    def resume(self, data: bytes) -> None:
+        """The turn has come of what the plain lane let wait."""
+        if self.transport is None or self._lane is None:
+            return  # nobody waits for the answer any more
+        self.is_answering = False
+        if not self._lane.take_now(self, data, monotonic()):
+            later = self._intake.take_all()
+            self._intake.add(data)
+            self._intake.add(later)
+            self._advance()
+        elif not self.is_answering:
+            self.end_plain(may_go_on=True)
 
     def leave(self) -> None:
         """Close now if idle, else after the answer under way."""

@@ -25,6 +25,7 @@ from proxy.net.head_reading import HEAD_END
 from proxy.net.plain_head import IF_NONE_MATCH, Shape, names_in, read_plain, shape_of
 from proxy.net.request_reading import normal_host
 from proxy.net.standing_hit import AGAIN_SECONDS, MOST_BODY_BYTES, Pieces, Said, Standing, pieces_of
+from proxy.net.turns import Turns
 from proxy.policy.preconditions import has_tag
 
 if TYPE_CHECKING:
@@ -112,6 +113,9 @@ class PlainLane:
         self._service = service
         self._record = service.record
         self._max_head = max_head
+        self._turns = Turns()
+        self._asking = 0
+        """Look-ups in L2 under way."""
         self.forget()
 
     def forget(self) -> None:
@@ -123,17 +127,25 @@ class PlainLane:
         self._learns_at = 0.0
 
     def take(self, connection: ClientConnection, data: bytes) -> bool:
-        """Answer, or begin to. False: nothing was done, the whole lane has to look at it.
+        """Answer, begin to, or let it wait. False: nothing was done, the whole lane has to look at it.
 
         The connection is between two requests, and `data` all that has come since the last one.
         """
+        connection.asked_at = now = monotonic()
+        if (self._asking or self._service.under_way) and self._turns.is_over(now):
+            connection.begin_plain()
+            self._turns.add(connection, data)
+            return True
+        return self.take_now(connection, data, now)
+
+    def take_now(self, connection: ClientConnection, data: bytes, started_at: float) -> bool:
+        """The same, once its turn has come."""
         head, content = data, b""
         if not data.endswith(HEAD_END):
             head, content = _cut(data)
         # While draining, every answer has to say that it is the last.
         if self._service.is_draining or len(head) > self._max_head or len(content) > MOST_CONTENT_BYTES:
             return False
-        connection.asked_at = started_at = monotonic()
         try:
             asked = self._asked(connection, head, content, started_at)
             if asked is None:
@@ -148,6 +160,7 @@ class PlainLane:
         if said is not None:
             self._answer(connection, head, planned, said)
         elif is_waiting:
+            self._asking += 1
             connection.begin_plain()
         else:
             self._service.begin_plain(
@@ -185,6 +198,7 @@ class PlainLane:
     def _answer_from_l2(
         self, connection: ClientConnection, head: bytes, asked: Asked, found: Entry | None
     ) -> None:
+        self._asking -= 1
         planned, said = asked[0], None
         # While draining, every answer has to say that it is the last.
         if not self._service.is_draining:

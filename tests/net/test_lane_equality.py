@@ -461,6 +461,34 @@ def test_t15_a_hit_that_stands_falls_with_what_it_stands_on(
     assert False in stands
 
 
+@pytest.fixture
+def everybody_waits(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """For another pass of the loop, as if the process were busy with others."""
+    waited: list[bytes] = []
+
+    def take(lane: PlainLane, connection: Any, data: bytes) -> bool:
+        waited.append(data)
+        connection.asked_at = 0.0
+        connection.begin_plain()
+        lane._turns._begin(-1.0)
+        lane._turns.add(connection, data)
+        return True
+
+    monkeypatch.setattr(PlainLane, "take", take)
+    return waited
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_t20_who_waits_is_answered_alike(run: Run, everybody_waits: list[bytes], name: str) -> None:
+    asking = [Send(request(path, TRACE.format(1))) for path in PATHS[:12]]
+    acts: list[Act] = [*asking, *asking]
+    for happening in STORIES[name]:
+        acts += [happening, *asking, *asking]
+    assert_equal(run, *acts, *[Send(STREAM, (share / 20,)) for share in range(20)])
+
+    assert len(everybody_waits) > len(acts) / 2
+
+
 def test_t15_a_hit_ends_with_its_lifetime_and_with_a_purge(run: Run) -> None:
     asking = Send(request("/product/public"))
     seen = assert_equal(

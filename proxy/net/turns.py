@@ -1,0 +1,69 @@
+"""Who has begun goes first: of each pass of the event loop, new requests have a share and no more.
+
+A pass reads whatever has come on all connections, and each step of an answer under way (what L2 said, what
+the origin said) takes another pass. Under load, a miss of a dozen steps would wait for a dozen passes full of
+others' requests. So what is new beyond its share waits, in the order in which it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol
+
+PASS_SECONDS = 0.001
+"""For new requests, of a pass in which others are under way."""
+
+
+class Waiting(Protocol):
+    """A connection with a request that waits for its turn; it reads no other one meanwhile."""
+
+    def resume(self, data: bytes) -> None:
+        """It has come."""
+
+
+class Turns:
+    """The requests that wait: at most one a connection."""
+
+    __slots__ = ("_clock", "_ends_at", "_waiting")
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._waiting: deque[tuple[Waiting, bytes]] = deque()
+        self._ends_at = 0.0
+        """When new requests have had their share of this pass; 0: none has come in it."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def is_over(self, now: float) -> bool:
+        """Has a request that comes now, on the clock, to wait for another pass?"""
+        if not self._ends_at:
+            self._begin(now + PASS_SECONDS)
+            return False
+        return now >= self._ends_at
+
+    def add(self, connection: Waiting, data: bytes) -> None:
+        """It waits: a later pass calls its `resume`. Only after `is_over` has said so."""
+        self._waiting.append((connection, data))
+
+    def _begin(self, ends_at: float) -> None:
+        self._ends_at = ends_at
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        waiting, ends_at = self._waiting, self._clock() + PASS_SECONDS
+        self._ends_at = 0.0
+        while waiting:
+            connection, data = waiting.popleft()
+            connection.resume(data)
+            if self._clock() >= ends_at:
+                break
+        if waiting:
+            self._begin(_OVER)
+
+
+_OVER = -1.0
+"""Of a pass that belongs to those who wait from earlier ones."""
