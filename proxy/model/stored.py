@@ -79,7 +79,8 @@ class Part(NamedTuple):
 
 
 class StoredResponse(Struct, frozen=True, gc=False):
-    """A response, ready to be sent again, and all that its reuse depends on. Made by `of`, varied by `but`.
+    """A response, ready to be sent again, and all that its reuse depends on. Made by `of`, varied by `but`;
+    what L2 holds is made of the slots themselves.
 
     L1 holds a million of these: what a hit reads has a slot, the rest is packed into one text. As objects of
     their own, the numbers and texts took twice the memory (see `bench/memory.py`). Without cycles by

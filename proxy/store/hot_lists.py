@@ -3,7 +3,7 @@
     head     magic, version, how many, CRC-32 of the rest
     rest     the keys, 16 bytes each; then the rates, four bytes each
 
-Owns the names `<namespace>:e2:hot:0` to `hot:7`. Each write takes one of them by lot, so a fleet of any size
+Owns the names `<namespace>:e3:hot:0` to `hot:7`. Each write takes one of them by lot, so a fleet of any size
 has eight lists. They hold digests only. Nothing here is an error to anybody: failures are counted.
 """
 

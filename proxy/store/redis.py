@@ -1,7 +1,7 @@
 """L2: the entries in Redis or Valkey servers that replicas may share.
 
-Owns the keys, `<namespace>:e2:<32 hex digits>`, and which server is asked for which (redis_shard.py asks it).
-An ACL needs `+mget +set ~<namespace>:e2:*`. Nothing here is an error to anybody: what cannot be read is a
+Owns the keys, `<namespace>:e3:<32 hex digits>`, and which server is asked for which (redis_shard.py asks it).
+An ACL needs `+mget +set ~<namespace>:e3:*`. Nothing here is an error to anybody: what cannot be read is a
 miss, what cannot be written is dropped, both are counted.
 """
 

@@ -82,7 +82,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def heat_up(first: Sidecar, server: Valkey) -> None:
     """Ask for the hot ones until it has told."""
     deadline = monotonic() + PATIENCE_SECONDS
-    while not server.ask("KEYS", "shop:e2:hot:*"):
+    while not server.ask("KEYS", "shop:e3:hot:*"):
         assert monotonic() < deadline, "it never told"
         for path in HOT:
             get(first, path)

@@ -122,7 +122,7 @@ async def test_a_full_server_by_every_policy(server: Valkey, tmp_path: Path) -> 
 
 async def test_a_gigabyte_of_garbage_at_our_keys(server: Valkey, tmp_path: Path) -> None:
     async with loaded(tmp_path, server.url) as fleet:
-        names = list(server.ask("KEYS", "shop:e2:*"))
+        names = list(server.ask("KEYS", "shop:e3:*"))
         garbage = os.urandom(8 * MIB)
         for number, name in enumerate(names):
             if number % 10 == 0:

@@ -122,7 +122,7 @@ async def test_a_fetch_loses_against_a_purge_at_another_replica(fleet: Racers) -
 
 async def test_a_write_that_arrives_in_l2_after_the_purge(fleet: Racers, fleet_server: Valkey) -> None:
     for dice, paths in batches("write"):
-        fleet.link.hold(lambda piece, is_reply: not is_reply and b"\r\nSET\r\n" in piece and b":e2:" in piece)
+        fleet.link.hold(lambda piece, is_reply: not is_reply and b"\r\nSET\r\n" in piece and b":e3:" in piece)
         answers = [await fleet.get(fleet.near, path) for path in paths]
         await until(lambda: fleet.link.held)
         for path in paths:
@@ -241,5 +241,5 @@ def has_all(server: Valkey, paths: Sequence[str]) -> bool:
 
 
 def contents_of_l2(server: Valkey) -> bytes:
-    names = server.ask("KEYS", "shop:e2:*")
+    names = server.ask("KEYS", "shop:e3:*")
     return b"\n".join(value or b"" for value in server.ask("MGET", *names)) if names else b""

@@ -102,7 +102,7 @@ def fill(server: Valkey, entries: int) -> None:
     """Entries by number, as large as small ones are, written by the server itself."""
     value = encode(key_of("any"), response(b"{}"))
     for first in range(0, entries, BATCH):
-        server.ask("EVAL", FILL, 1, "shop:e2:", value, first, min(first + BATCH, entries) - 1)
+        server.ask("EVAL", FILL, 1, "shop:e3:", value, first, min(first + BATCH, entries) - 1)
 
 
 @pytest.fixture(scope="module")

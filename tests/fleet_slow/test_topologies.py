@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(150)
 
 LOG = b"shop:log"
 RIGHTS = (
-    "~shop:e2:* ~shop:lease:* ~shop:log ~{shop:log}:replicas +mget +set +get +del +eval +evalsha +info +time "
+    "~shop:e3:* ~shop:lease:* ~shop:log ~{shop:log}:replicas +mget +set +get +del +eval +evalsha +info +time "
     "+xadd +xtrim +xrange +xrevrange +hset +hget +hexists +hdel +hlen +hgetall"
 )
 """As docs/fleet.md tells operators."""

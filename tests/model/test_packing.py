@@ -1,6 +1,7 @@
 """What is packed comes out again, whatever is absent."""
 
-from math import isnan
+import struct
+from math import inf, isnan, nan
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from proxy.model import packing
 
-SECONDS = st.floats(allow_nan=False)
+SECONDS = st.floats(allow_nan=False, allow_infinity=False)
 SOME_SECONDS = st.none() | SECONDS
 TEXT = st.binary(max_size=20)
 UINT64 = st.integers(0, 2**64 - 1)
@@ -39,6 +40,7 @@ def test_each_value_is_read_as_it_was_packed(
     for tag in (*texts, b"", b"other"):
         assert packing.has_etag(packed, tag or b"") is (texts[2] is not None and texts[2] == (tag or b""))
     assert packing.unpack_age(packed) == seconds[:2]
+    assert packing.is_sound(packed)
 
 
 def test_an_entity_tag_is_not_where_another_text_is() -> None:
@@ -62,3 +64,77 @@ def test_no_refresh_is_no_age_that_is_ever_reached(refresh_age: float | None, is
     assert ages == [1.0, 2.0, 3.0]
     assert isnan(found) == is_none
     assert (found <= 1e300) != is_none
+
+
+def tagged(**changes: object) -> bytes:
+    """With all that can be there."""
+    given: dict[str, object] = {"seconds": (1.0, 2.0, 3.0, 4.0, 5.0), "windows": (6.0, None)} | changes
+    texts = (b"/a", b"shop", b"etag", b"date", b"one", b"another")
+    return packing.pack(given["seconds"], given["windows"], (1, 2, 3, 4), texts)  # type: ignore[arg-type]
+
+
+@given(st.binary(max_size=200))
+def test_what_is_sound_can_be_read(data: bytes) -> None:
+    read_all(packing.pack((0.0,) * 5, (None, None), None, (b"", b"", None, None))[:77] + data)
+
+
+@given(st.integers(0, len(tagged()) - 1), st.binary(min_size=1, max_size=4))
+def test_what_is_sound_can_be_read_whatever_was_changed(place: int, piece: bytes) -> None:
+    read_all(tagged()[:place] + piece + tagged()[place + len(piece) :])
+
+
+def read_all(packed: bytes) -> None:
+    """Nothing is raised, nothing read that lies outside."""
+    if not packing.is_sound(packed):
+        return
+    read = packing.unpack(packed)
+    tags = list(packing.tags(packed))
+    windows = [packing.window(packed, number) for number in range(2)]
+    numbers = (read.received_at, read.initial_age, read.lifetime, read.fetch_seconds)
+    texts = [packing.text(packed, number) or b"" for number in range(4)]
+
+    assert sum(map(len, (*texts, *tags))) <= len(packed)
+    assert not any(isnan(seconds) for seconds in numbers)
+    assert inf not in map(abs, (*numbers, read.refresh_age or 0.0, *(each or 0.0 for each in windows)))
+
+
+@pytest.mark.parametrize("length", range(len(tagged())))
+def test_what_is_cut_is_not_sound(length: int) -> None:
+    assert packing.is_sound(tagged())
+    assert not packing.is_sound(tagged()[:length])
+    assert not packing.is_sound(tagged() + b"\0")
+
+
+@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("number", [nan, inf, -inf])
+def test_seconds_that_no_clock_shows_are_not_sound(place: int, number: float) -> None:
+    """An age without end cannot be written into a head: the hit would be an error."""
+    packed = bytearray(tagged())
+    struct.pack_into("<d", packed, 8 * place, number)
+
+    assert packing.is_sound(bytes(packed)) is (place == packing.REFRESH_AGE and isnan(number))
+
+
+@pytest.mark.parametrize("windows", [(inf, None), (None, inf), (None, -inf)])
+def test_windows_without_end_are_not_sound(windows: tuple[float | None, float | None]) -> None:
+    assert packing.is_sound(tagged(windows=(None, 1.0)))
+    assert not packing.is_sound(tagged(windows=windows))
+
+
+def test_unknown_bits_are_not_sound() -> None:
+    packed = bytearray(tagged())
+    packed[72] |= 16
+
+    assert not packing.is_sound(bytes(packed))
+
+
+BARE = packing.pack((1.0, 2.0, 3.0, None, 4.0), (None, None), None, (b"", b"", None, None))
+
+
+@pytest.mark.parametrize(("place", "value"), [(72, 8), (len(BARE) - 2, 1)])
+def test_windows_or_tags_that_are_announced_but_not_there_are_not_sound(place: int, value: int) -> None:
+    packed = bytearray(BARE)
+    packed[place] |= value
+
+    assert packing.is_sound(BARE)
+    assert not packing.is_sound(bytes(packed))

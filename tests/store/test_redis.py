@@ -173,7 +173,7 @@ class TestGarbage:
             (encode(KEY, response())[:40], "truncated"),
             (encode(KEY, response())[:-1] + b"?", "checksum"),
             (encode(key_of("b"), response()), "key"),
-            (encode(KEY, response()).replace(b"SdcE\x02", b"SdcE\x01"), "version"),
+            (encode(KEY, response()).replace(b"SdcE\x03", b"SdcE\x02"), "version"),
         ],
     )
     async def test_garbage_is_a_miss_and_overwritten(self, server: Valkey, value: bytes, cause: str) -> None:
@@ -361,7 +361,7 @@ class TestRefusedWrites:
 
     async def test_the_documented_permissions_suffice(self, own_server: Valkey) -> None:
         own_server.ask(
-            "ACL", "SETUSER", "me", "on", ">pw", "resetkeys", "~shop:e2:*", "-@all", "+mget", "+set"
+            "ACL", "SETUSER", "me", "on", ">pw", "resetkeys", "~shop:e3:*", "-@all", "+mget", "+set"
         )
         async with opened(own_server.url.replace("://", "://me:pw@")) as l2:
             await l2.store.start()

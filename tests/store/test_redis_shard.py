@@ -19,7 +19,7 @@ from tests.support.l2 import L2
 from tests.support.redis_groups import Cluster, running_cluster
 from tests.support.valkey import Valkey, free_port, running_valkey
 
-PROBE = b"shop:e2:probe"
+PROBE = b"shop:e3:probe"
 HALF = 8192
 
 

@@ -43,7 +43,7 @@ class L2:
 
     def name(self, key: bytes) -> str:
         """What the key is called in the server."""
-        return f"{self.namespace}:e2:{key.hex()}"
+        return f"{self.namespace}:e3:{key.hex()}"
 
     async def written(self) -> None:
         """Wait until the writes of this tick have been sent and answered, or dropped."""
