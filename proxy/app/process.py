@@ -148,7 +148,7 @@ class Process:
         # The clients of Redis take 7 MiB and an eighth of the time of a start: not without L2.
         from proxy.app.shared_tier import SharedTier  # noqa: PLC0415
 
-        self._tier = tier = SharedTier(self._config.l2, self.metrics)
+        self._tier = tier = SharedTier(self._config.l2, self.metrics, known=self.memory.entry)
         self._shared, log = await tier.build(replica=self._post.replica, keyed=self._keyed())
         self.log = self._engine_log = log
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import secrets
+from collections.abc import Callable
 
 from redis.asyncio import Redis
 
@@ -15,6 +16,7 @@ from proxy.fleet.leases import Leases
 from proxy.fleet.log_server import RedisLogServer
 from proxy.fleet.overview import Overview
 from proxy.fleet.redis_log import RedisLog
+from proxy.model import Entry
 from proxy.observe.metrics import Metrics
 from proxy.policy.selected import Keyed
 from proxy.store.embedded import EmbeddedServer
@@ -29,11 +31,15 @@ LOG_TIMEOUT_SECONDS = 1.0
 
 
 class SharedTier:
-    """Of one process: `build` and `start` it, end it with `aclose`, then `disconnect`."""
+    """Of one process: `build` and `start` it, end it with `aclose`, then `disconnect`.
 
-    def __init__(self, config: L2, metrics: Metrics) -> None:
+    `known` has what L1 holds of a key.
+    """
+
+    def __init__(self, config: L2, metrics: Metrics, *, known: Callable[[bytes], Entry | None]) -> None:
         self._config = config
         self._metrics = metrics
+        self._known = known
         self._embedded: EmbeddedServer | None = None
         self._supervisor: Supervisor | None = None
         self._topology: Topology | None = None
@@ -72,7 +78,11 @@ class SharedTier:
     def _make_store(self, topology: Topology) -> RedisStore:
         config = self._config
         store = RedisStore(
-            topology, namespace=config.namespace, timeout=config.timeout, metrics=self._metrics
+            topology,
+            namespace=config.namespace,
+            timeout=config.timeout,
+            metrics=self._metrics,
+            known=self._known,
         )
         self._metrics.gauges.update(store.gauges())
         return store

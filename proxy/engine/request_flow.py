@@ -154,13 +154,14 @@ class RequestFlow:
         """What L2 had, if the whole of that answers now; then L1 has it too."""
         if not isinstance(found, StoredResponse) or found.part is not None:
             return None
-        if self._has_newer(plan.digest, found):
-            return None
         # Judged at the moment of use, in the step that answers and back-fills (invalidation R7).
         now = self._clock()
-        hit = self._fresh_hit(found, self._log.judge(found), plan, "l2", now)
+        held = self._peek(plan.digest, now)
+        if _is_overtaken(found, held):
+            return None
+        hit = self._fresh_hit(found, self._judge_found(found, held), plan, "l2", now)
         if hit is not None:
-            self._tiers.back_fill(plan.digest, found, now, idle=plan.policy.idle)
+            self._keep_found(plan.digest, found, held, now, idle=plan.policy.idle)
         return hit
 
     def _fresh_hit(
@@ -233,21 +234,32 @@ class RequestFlow:
         if self._has_l2:
             now = self._clock()
             stored = await look_up(self._tiers, lookup, now, secret=self._secret, found=found)
-            if stored is not None and not self._has_newer(lookup.entry_key, stored):
-                # Judged at the moment of use, in the step that answers and back-fills (invalidation R7).
-                now = self._clock()
-                answer = self._use(lookup, stored, self._log.judge(stored), "l2", now)
+            # Judged at the moment of use, in the step that answers and back-fills (invalidation R7).
+            now = self._clock()
+            held = self._peek(lookup.entry_key, now)
+            if stored is not None and not _is_overtaken(stored, held):
+                answer = self._use(lookup, stored, self._judge_found(stored, held), "l2", now)
                 if answer is not None:
-                    self._tiers.back_fill(lookup.entry_key, stored, now, idle=lookup.policy.idle)
+                    self._keep_found(lookup.entry_key, stored, held, now, idle=lookup.policy.idle)
                     return answer
             # Meanwhile another request may have filled L1; and an old copy there still has its own lifetime.
             return self._from_l1(lookup, is_second_choice=True)
         return None
 
-    def _has_newer(self, key: bytes, stored: StoredResponse) -> bool:
-        """Has L1 a newer response? A refresh may have ended meanwhile, or its write to L2 was lost."""
-        held = self._peek(key, self._clock())
-        return held is not None and isinstance(held.entry, StoredResponse) and is_newer(held.entry, stored)
+    def _judge_found(self, stored: StoredResponse, held: Held | None) -> Validity:
+        """What L2 has; where L1 has the same, it costs no more than a copy there."""
+        if held is not None and held.entry is stored:
+            return self._log.judge_held(held)
+        return self._log.judge(stored)
+
+    def _keep_found(
+        self, key: bytes, stored: StoredResponse, held: Held | None, now: float, *, idle: float | None
+    ) -> None:
+        """L1 has from now on what L2 has, for an l1_ttl at least."""
+        if held is not None and held.entry is stored:
+            held.kept_at, held.idle = now, idle
+        else:
+            self._tiers.back_fill(key, stored, now, idle=idle)
 
     def _use(
         self, lookup: Lookup, stored: StoredResponse, validity: Validity, tier: str, now: float
@@ -314,3 +326,10 @@ class RequestFlow:
         if request.method == "HEAD" or is_unclear_range:
             return await self._passing.forward(lookup)
         return await self._origin_flow.answer(lookup)
+
+
+def _is_overtaken(stored: StoredResponse, held: Held | None) -> bool:
+    """Has L1 a newer response than L2? A refresh may have ended meanwhile, or its write to L2 was lost."""
+    if held is None or held.entry is stored:
+        return False
+    return isinstance(held.entry, StoredResponse) and is_newer(held.entry, stored)

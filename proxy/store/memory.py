@@ -148,6 +148,12 @@ class MemoryStore:
         held.used_at = now
         return held
 
+    def entry(self, key: bytes) -> Entry | None:
+        """What is held, if only until the next `peek`: for comparing, not for use."""
+        responses, negatives = self._shards[key[0] & self._mask]
+        held = responses.get(key) or negatives.get(key)
+        return None if held is None else held.entry
+
     def put(self, key: bytes, entry: Entry, now: float, idle: float | None = None) -> Held:
         """Keep `entry`, dropping it after `idle` seconds without use (None: never).
 

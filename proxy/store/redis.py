@@ -30,7 +30,10 @@ LONGEST_TTL_SECONDS = 10 * 365 * 86400.0
 
 
 class RedisStore:
-    """L2. Makes its own connections to the servers of the topology, which somebody else starts and closes."""
+    """L2. Makes its own connections to the servers of the topology, which somebody else starts and closes.
+
+    `known` has what this replica holds of a key: where L2 has the same, that is what is found.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class RedisStore:
         namespace: str,
         timeout: float,
         metrics: Metrics,
+        known: Callable[[bytes], Entry | None],
         now: Callable[[], float] = time,
         clock: Callable[[], float] = monotonic,
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -46,6 +50,7 @@ class RedisStore:
         self.prefix = f"{namespace}:{KEY_FORMAT}:".encode()
         """Begins the names of all that is here."""
         self._metrics = metrics
+        self._known = known
         self._now = now
         self._is_slotted = topology.is_slotted
 
@@ -177,7 +182,7 @@ class RedisStore:
         if not isinstance(value, bytes):
             self._metrics.l2_operations.add("get", "miss")
             return None
-        entry = decode(key, value)
+        entry = decode(key, value, self._known(key))
         if isinstance(entry, Garbage):
             self._metrics.l2_operations.add("get", "garbage")
             self._metrics.l2_garbage.add(entry.value)

@@ -7,7 +7,18 @@ import asyncio
 import pytest
 
 from proxy.engine.request_flow import Lasting
-from proxy.model import Entry, FieldLine, Hit, OriginResponse, Outcome, Part, StoredResponse, VaryRecord
+from proxy.model import (
+    Entry,
+    FieldLine,
+    Held,
+    Hit,
+    OriginResponse,
+    Outcome,
+    Part,
+    StoredResponse,
+    Validity,
+    VaryRecord,
+)
 from tests.support.engine_fakes import Engine, FakeL2, Reply, reply
 from tests.support.responses import NOW, entry
 from tests.support.routing import get
@@ -393,6 +404,57 @@ async def test_what_l1_got_meanwhile_is_newer() -> None:
 
     assert engine.flow.plain_hit_l2(told.plan, found) is None
     assert engine.memory.peek(told.plan.digest, engine.clock()) is held
+
+
+@pytest.mark.parametrize("lane", ["plain", "whole"])
+async def test_what_l1_has_too_is_renewed_there(lane: str) -> None:
+    engine = await filled(l2=FakeL2(), l1_ttl="10s", idle="20s")
+    held = copy_of(engine)
+    held.idle = None
+    engine.step(11)
+
+    if lane == "plain":
+        hit = await Told(engine).hit()
+        assert hit is not None
+        assert (hit.outcome, hit.detail, hit.age) == (Outcome.HIT_L2, "l2", 11)
+    else:
+        assert (await engine.ask()).outcome is Outcome.HIT_L2
+
+    assert copy_of(engine) is held
+    assert (held.kept_at, held.idle) == (engine.clock(), 20.0)
+    assert engine.metrics.l1_evictions.get("replaced") == 0
+    assert not Told(engine).is_asked  # for the next ten seconds
+
+
+def copy_of(engine: Engine) -> Held:
+    ((_, held),) = engine.memory.entries()
+    return held
+
+
+async def test_what_l1_has_too_is_judged_as_its_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await filled(l2=FakeL2(), l1_ttl="10s")
+    engine.step(11)
+    judged: list[Held] = []
+
+    def judge_held(held: Held) -> Validity:
+        judged.append(held)
+        return Validity.DEAD
+
+    monkeypatch.setattr(engine.log, "judge_held", judge_held)
+    told, kept_at = Told(engine), copy_of(engine).kept_at
+
+    assert await told.hit() is None
+    assert judged == [copy_of(engine)]
+    assert copy_of(engine).kept_at == kept_at  # L2 is asked again
+
+
+async def test_what_was_purged_while_l2_answers_is_dead_in_l1_too() -> None:
+    engine = await filled(l2=FakeL2(), l1_ttl="10s")
+    engine.step(11)
+    told = Told(engine)
+    engine.log.purge()
+
+    assert await told.hit() is None
 
 
 async def test_serve_does_not_ask_again_for_what_was_found() -> None:

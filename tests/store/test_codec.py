@@ -85,6 +85,35 @@ def test_what_was_written_comes_back(key: bytes, entry: Entry) -> None:
     assert decode(key, encode(key, entry)) == entry
 
 
+@given(key=KEYS, entry=RESPONSES | VARY_RECORDS)
+def test_what_is_known_is_given_back_itself(key: bytes, entry: Entry) -> None:
+    assert decode(key, encode(key, entry), entry) is entry
+
+
+@given(entry=RESPONSES | VARY_RECORDS, other=RESPONSES | VARY_RECORDS)
+def test_what_is_known_is_not_taken_for_another(entry: Entry, other: Entry) -> None:
+    found = decode(KEY, encode(KEY, entry), other)
+
+    assert found == entry
+    assert (found is other) is (entry == other)
+
+
+@pytest.mark.parametrize("entry", [response(etag=b'"1"', tags=(b"t",)), vary_record(OTHER_KEY)])
+def test_no_byte_may_differ_from_what_is_known(entry: Entry) -> None:
+    data = bytearray(encode(KEY, entry))
+    for place in range(HEAD_BYTES - 17, len(data)):
+        data[place] ^= 1
+
+        assert decode(KEY, bytes(data), entry) is not entry, f"byte {place}"
+        assert decode(KEY, bytes(data[: place + 1]), entry) is not entry
+        assert decode(KEY, bytes(data) + b"\0", entry) is not entry
+
+        data[place] ^= 1
+    assert decode(OTHER_KEY, bytes(data), entry) is Garbage.KEY
+    assert decode(KEY, bytes(data) + b"\0", entry) is Garbage.MALFORMED
+    assert decode(KEY, b"\0" + bytes(data), entry) is Garbage.MAGIC
+
+
 def test_values_keep_their_types() -> None:
     entry = decode(KEY, encode(KEY, response(rules=Rule.NO_CACHE | Rule.SHARED_MAX_AGE)))
 

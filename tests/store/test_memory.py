@@ -58,6 +58,18 @@ class TestKeeping:
         assert (held.entry, held.kept_at, held.idle) == (entry, NOW, 5.0)
         assert held.size == entry_bytes(key_of("a"), entry)
 
+    def test_what_is_held_can_be_compared_also_when_it_has_ended(self) -> None:
+        store = make_store()
+        entry, other = response(ttl=1.0), absence()
+        store.put(key_of("a"), entry, NOW)
+        store.put(key_of("b"), other, NOW)
+
+        assert store.entry(key_of("a")) is entry
+        assert store.entry(key_of("b")) is other
+        assert store.entry(key_of("c")) is None
+        assert store.peek(key_of("a"), NOW + 1) is None
+        assert store.entry(key_of("a")) is None
+
     def test_another_key_is_a_miss(self) -> None:
         store = make_store()
         store.put(key_of("a"), response(), NOW)

@@ -74,6 +74,20 @@ class TestReading:
             assert l2.store.ask(KEY, told.set_result)
             assert await asyncio.wait_for(told, 5) == response()
 
+    async def test_what_l1_holds_already_is_what_is_found(self, server: Valkey) -> None:
+        async with opened(server.url) as l2:
+            for name in ("same", "other", "absent"):
+                l2.known[key_of(name)] = response(name.encode())
+            l2.store.put(key_of("same"), response(b"same"))
+            l2.store.put(key_of("other"), response(b"newer"))
+            await l2.written()
+
+            same, other, absent = [await l2.store.look_up(key_of(n)) for n in ("same", "other", "absent")]
+
+            assert same is l2.known[key_of("same")]
+            assert (other, absent) == (response(b"newer"), None)
+            assert l2.operations("get") == {"hit": 2, "miss": 1}
+
     async def test_nobody_is_asked_while_the_breaker_is_open(self) -> None:
         async with opened(f"redis://127.0.0.1:{free_port()}") as l2:
             await l2.store.look_up(KEY)

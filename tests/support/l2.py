@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from proxy.model import Entry
 from proxy.observe.metrics import Counter, Metrics
 from proxy.observe.tasks import running
 from proxy.store.redis import RedisStore
@@ -26,6 +27,8 @@ class L2:
     timeout: float = 0.2
     namespace: str = NAMESPACE
     metrics: Metrics = field(default_factory=Metrics)
+    known: dict[bytes, Entry] = field(default_factory=dict)
+    """What L1 holds."""
     now: SteppedClock = field(default_factory=lambda: SteppedClock(NOW))
     clock: SteppedClock = field(default_factory=SteppedClock)
 
@@ -36,6 +39,7 @@ class L2:
             namespace=self.namespace,
             timeout=self.timeout,
             metrics=self.metrics,
+            known=self.known.get,
             now=self.now,
             clock=self.clock,
             pause=self.pause,
