@@ -11,7 +11,8 @@ one value costs about 0.1 µs.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import lru_cache
 from math import inf, nan
 from typing import NamedTuple
 
@@ -41,30 +42,38 @@ unpack_ages = struct.Struct("<4d").unpack_from
 
 
 def pack(
-    seconds: Sequence[float | None],
+    seconds: tuple[float, float, float, float | None, float],
     windows: tuple[float | None, float | None],
     place: tuple[int, int, int, int] | None,
-    texts: Sequence[bytes | None],
+    texts: tuple[bytes, bytes, bytes | None, bytes | None],
+    tags: tuple[bytes, ...],
 ) -> bytes:
     """Five numbers of seconds, the response's own windows, where it was born, four texts and the tags."""
+    received_at, initial_age, lifetime, refresh_age, fetch_seconds = seconds
+    target, host, etag, last_modified = texts
     has_windows = windows != (None, None)
     bits = has_windows * _HAS_WINDOWS + (place is not None) * _HAS_PLACE
-    bits += (texts[ETAG] is not None) * _HAS_ETAG + (texts[LAST_MODIFIED] is not None) * _HAS_LAST_MODIFIED
-    present = [text or b"" for text in texts]
-    lengths = [len(text) for text in present]
-    tag_lengths = lengths[LAST_MODIFIED + 1 :]
+    bits += (etag is not None) * _HAS_ETAG + (last_modified is not None) * _HAS_LAST_MODIFIED
+    etag, last_modified = etag or b"", last_modified or b""
     numbers = _NUMBERS.pack(
         # -0.0 is 0.0: packed bytes are compared.
-        *[nan if each is None else each + 0.0 for each in seconds],
+        received_at + 0.0,
+        initial_age + 0.0,
+        lifetime + 0.0,
+        nan if refresh_age is None else refresh_age + 0.0,
+        fetch_seconds + 0.0,
         *(place or _NOWHERE),
         bits,
-        *lengths[: LAST_MODIFIED + 1],
-        len(tag_lengths),
+        len(target),
+        len(host),
+        len(etag),
+        len(last_modified),
+        len(tags),
     )
-    if not tag_lengths and not has_windows:
-        return b"".join((numbers, *present))
-    tail = _WINDOWS.pack(*map(_or_nan, windows)) if has_windows else b""
-    return b"".join((numbers, *present, _format_of(len(tag_lengths)).pack(*tag_lengths), tail))
+    packed = b"".join((numbers, target, host, etag, last_modified, *tags))
+    if tags:
+        packed += _format_of(len(tags)).pack(*map(len, tags))
+    return packed + _WINDOWS.pack(*map(_or_nan, windows)) if has_windows else packed
 
 
 class Unpacked(NamedTuple):
@@ -186,6 +195,8 @@ def tags(packed: bytes) -> Iterator[bytes]:
         start += length
 
 
+# Nearly all entries have few tags.
+@lru_cache(maxsize=64)
 def _format_of(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}I")
 

@@ -133,7 +133,7 @@ class StoredResponse(Struct, frozen=True, gc=False):
         """A response of these values; what they are is said at the properties below."""
         seconds = (received_at, initial_age, lifetime, refresh_age, fetch_seconds)
         windows = (stale_while_revalidate, stale_if_error)
-        packed = packing.pack(seconds, windows, born, (target, host, etag, last_modified, *tags))
+        packed = packing.pack(seconds, windows, born, (target, host, etag, last_modified), tags)
         # One object for all responses of a route: each was parsed, or read from L2, by itself.
         return cls(
             status,

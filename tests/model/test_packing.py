@@ -24,13 +24,13 @@ PLACE = st.none() | st.tuples(UINT64, UINT64, UINT64, UINT64)
     st.lists(TEXT, max_size=5),
 )
 def test_each_value_is_read_as_it_was_packed(
-    seconds: tuple[float | None, ...],
+    seconds: tuple[float, float, float, float | None, float],
     windows: tuple[float | None, float | None],
     place: tuple[int, int, int, int] | None,
-    texts: tuple[bytes | None, ...],
+    texts: tuple[bytes, bytes, bytes | None, bytes | None],
     tags: list[bytes],
 ) -> None:
-    packed = packing.pack(seconds, windows, place, [*texts, *tags])
+    packed = packing.pack(seconds, windows, place, texts, tuple(tags))
 
     assert tuple(packing.known(packing.seconds_at(packed, number)) for number in range(5)) == seconds
     assert (packing.window(packed, 0), packing.window(packed, 1)) == windows
@@ -45,8 +45,8 @@ def test_each_value_is_read_as_it_was_packed(
 
 def test_an_entity_tag_is_not_where_another_text_is() -> None:
     seconds, windows = (1.0, 2.0, 3.0, None, 4.0), (None, None)
-    packed = packing.pack(seconds, windows, None, (b"/a", b"shop", b"etag", b"date"))
-    without = packing.pack(seconds, windows, None, (b"/a", b"shop", None, b"date"))
+    packed = packing.pack(seconds, windows, None, (b"/a", b"shop", b"etag", b"date"), ())
+    without = packing.pack(seconds, windows, None, (b"/a", b"shop", None, b"date"), ())
 
     assert [packing.has_etag(packed, tag) for tag in (b"etag", b"eta", b"etagd", b"", b"date")] == [
         True,
@@ -57,7 +57,7 @@ def test_an_entity_tag_is_not_where_another_text_is() -> None:
 
 @pytest.mark.parametrize(("refresh_age", "is_none"), [(None, True), (0.0, False)])
 def test_no_refresh_is_no_age_that_is_ever_reached(refresh_age: float | None, is_none: bool) -> None:
-    packed = packing.pack((1.0, 2.0, 3.0, refresh_age, 4.0), (None, None), None, (b"", b"", None, None))
+    packed = packing.pack((1.0, 2.0, 3.0, refresh_age, 4.0), (None, None), None, (b"", b"", None, None), ())
 
     *ages, found = packing.unpack_ages(packed)
 
