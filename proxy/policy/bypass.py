@@ -55,9 +55,10 @@ def _reason_in_request(request: Request, recipe: Recipe) -> Reason | None:
         return Reason.BODY
     if request.upgrade:
         return Reason.UPGRADE
-    if _nominates_fields(request.fields):
+    names = request.fields.names()
+    if b"connection" in names and _nominates_fields(request.fields):
         return Reason.CONNECTION_OPTION
-    if not recipe.bypass_headers.isdisjoint(request.fields.names()):
+    if not recipe.bypass_headers.isdisjoint(names):
         return Reason.BYPASS_WHEN
     if recipe.bypass_cookies and _has_cookie(request.fields, recipe.bypass_cookies):
         return Reason.BYPASS_WHEN
@@ -66,9 +67,7 @@ def _reason_in_request(request: Request, recipe: Recipe) -> Reason | None:
 
 def _nominates_fields(fields: Fields) -> bool:
     """Does Connection name a field that the key may hold, but the origin would not see (RFC 9110 §7.6.1)?"""
-    options = fields.combined(b"connection")
-    if options is None:
-        return False
+    options = fields.combined(b"connection") or b""
     return not _HOP_BY_HOP.issuperset(option.strip(b" \t") for option in options.lower().split(b","))
 
 

@@ -89,8 +89,10 @@ def keyed_target(route: Route, target: bytes) -> bytes:
     parameters in another order are another key. An empty query (`/p?`) stays, as it differs from none.
     """
     names = route.recipe.query_names
+    if names is None:
+        return target
     path, _, query = target.partition(b"?")
-    if names is None or not query:
+    if not query:
         return target
     kept = [parameter for parameter in query.split(b"&") if _is_keyed(parameter, names)]
     return path + b"?" + b"&".join(kept) if kept else path
@@ -109,12 +111,16 @@ def _for_language(fields: Fields, language: bytes) -> Fields:
 
 
 def _primary_parts(request: Request, route: Route, target: bytes) -> bytes:
-    fixed = route.shape + _part(request.scheme) + _part(request.host) + _part(target)
-    recipe = route.recipe
-    values = [_list(request.fields.values(name)) for name in recipe.headers]
+    scheme, host, recipe, fields = request.scheme, request.host, route.recipe, request.fields
+    # As `_part` writes them, in one step: most keys have nothing more.
+    parts = b"%b%d:%b%d:%b%d:%b" % (route.shape, len(scheme), scheme, len(host), host, len(target), target)
+    for name in recipe.headers:
+        parts += _list(fields.values(name))
     if recipe.cookies:
-        values.append(_cookies(request.fields, recipe))
-    return fixed + b"".join(values) + _overrides(request.fields, recipe)
+        parts += _cookies(fields, recipe)
+    if not recipe.overrides.isdisjoint(fields.names()):
+        parts += _overrides(fields, recipe)
+    return parts
 
 
 def _cookies(fields: Fields, recipe: Recipe) -> bytes:
@@ -126,8 +132,6 @@ def _cookies(fields: Fields, recipe: Recipe) -> bytes:
 
 
 def _overrides(fields: Fields, recipe: Recipe) -> bytes:
-    if recipe.overrides.isdisjoint(fields.names()):
-        return b""
     present = sorted(recipe.overrides & fields.names())
     return b"".join(_part(name) + _list(fields.values(name)) for name in present)
 

@@ -70,7 +70,9 @@ class ResponseDirectives:
     """None where the argument is malformed."""
 
 
-_NOTHING_ASKED = RequestDirectives()
+NOTHING_ASKED = RequestDirectives()
+"""What most requests say: the object itself, where there is neither Cache-Control nor Pragma."""
+_TARGETED = frozenset({b"cdn-cache-control", b"surrogate-control"})
 _USUAL_BYTES = 64
 """Longer values are read anew each time, so that nobody fills the memory with them."""
 
@@ -106,7 +108,7 @@ def _asked(lines: Iterable[bytes]) -> RequestDirectives:
 
 def _asked_by_pragma(fields: Fields) -> RequestDirectives:
     if b"pragma" not in fields:
-        return _NOTHING_ASKED
+        return NOTHING_ASKED
     return RequestDirectives(no_cache=parse_directives(fields.values(b"pragma")).has(b"no-cache"))
 
 
@@ -119,6 +121,8 @@ def _max_stale(asked: Directives) -> float | None:
 
 def response_directives(fields: Fields) -> ResponseDirectives:
     """The directives of the first field that is valid and says something (RFC 9213 §2.2)."""
+    if _TARGETED.isdisjoint(fields.names()):
+        return _untargeted(fields)
     cdn = _targeted(fields.combined(b"cdn-cache-control"))
     if cdn:
         return _stated(Directives(cdn), is_targeted=True)
@@ -126,6 +130,10 @@ def response_directives(fields: Fields) -> ResponseDirectives:
     # Often only `content="ESI/1.0"`, which must not hide a Cache-Control: private.
     if any(directive.name in _KNOWN for directive in surrogate):
         return _stated(Directives(surrogate), is_targeted=True)
+    return _untargeted(fields)
+
+
+def _untargeted(fields: Fields) -> ResponseDirectives:
     lines = fields.values(b"cache-control")
     if len(lines) == 1 and len(lines[0]) <= _USUAL_BYTES:
         return _usually_stated(lines[0])

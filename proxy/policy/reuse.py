@@ -12,18 +12,18 @@ from typing import NamedTuple
 from proxy.config.schema import RoutePolicy
 from proxy.model import LifetimeSource, Reason, Request, Rule, StoredResponse, Validity
 from proxy.policy.bypass import authorization_is_covered, cookies_are_covered
-from proxy.policy.directives import RequestDirectives
+from proxy.policy.directives import NOTHING_ASKED, RequestDirectives
 from proxy.policy.failures import is_error_status
 from proxy.policy.staleness import error_window, may_be_stale, revalidation_window
 
 ROUNDING_SECONDS = 0.001
-_IGNORED = RequestDirectives()
+_OF_SOMEBODY = frozenset({b"authorization", b"cookie"})
 
 
 class Asking(NamedTuple):
     """What a request asks of every stored response: the same for all requests of one plan."""
 
-    directives: RequestDirectives = _IGNORED
+    directives: RequestDirectives = NOTHING_ASKED
     """What counts of its Cache-Control on this route."""
     authorization_is_covered: bool = True
     """It has none, the key tells it apart, or the operator shares."""
@@ -36,7 +36,9 @@ ANYONE = Asking()
 
 def asking(request: Request, directives: RequestDirectives, policy: RoutePolicy) -> Asking:
     """What the request asks; `ANYONE` itself where that is nothing."""
-    counted = directives if policy.client_cache_control == "honour" else _IGNORED
+    if directives is NOTHING_ASKED and _OF_SOMEBODY.isdisjoint(request.fields.names()):
+        return ANYONE  # as most say
+    counted = directives if policy.client_cache_control == "honour" else NOTHING_ASKED
     asked = Asking(counted, authorization_is_covered(request, policy), cookies_are_covered(request, policy))
     return ANYONE if asked == ANYONE else asked
 
