@@ -5,7 +5,7 @@ Values only. Nothing here does I/O, reads a clock or rolls dice; every instant e
 """
 
 from proxy.model.failures import FailureKind, OriginFailure
-from proxy.model.field_names import FieldNames, names_of
+from proxy.model.field_names import Cut, FieldNames, names_of
 from proxy.model.fields import FieldLine, Fields
 from proxy.model.messages import (
     Answer,
@@ -48,6 +48,7 @@ __all__ = [
     "CacheStatus",
     "Capture",
     "Claim",
+    "Cut",
     "Entry",
     "FailureKind",
     "FieldLine",

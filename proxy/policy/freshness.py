@@ -35,16 +35,30 @@ def lifetime(
     head: ResponseHead, directives: ResponseDirectives, policy: RoutePolicy, *, received_at: float
 ) -> Lifetime | None:
     """The lifetime of a response; None: nobody gives it one, and no heuristic may."""
+    dateless = dateless_lifetime(head.status, directives, policy)
+    if dateless is not None:
+        return dateless
+    expires = None if directives.is_targeted else _until_expires(head.fields, received_at)
+    if expires is not None:
+        return Lifetime(expires, LifetimeSource.ORIGIN)
     by_route = _by_route(head.status, directives, policy)
-    if by_route is not None and not policy.respect_origin:
-        return by_route
-    stated = _stated(head.fields, directives, received_at)
-    if stated is not None:
-        return Lifetime(stated, LifetimeSource.ORIGIN)
     if by_route is not None:
         return by_route
     assumed = _assumed(head, directives, received_at)
     return None if assumed is None else Lifetime(assumed, LifetimeSource.HEURISTIC)
+
+
+def dateless_lifetime(status: int, directives: ResponseDirectives, policy: RoutePolicy) -> Lifetime | None:
+    """The lifetime of all responses of this status with these directives; None: dates may have a say.
+
+    The route's, where it goes before the origin; else s-maxage, then max-age (RFC 9111 §4.2.1).
+    """
+    if not policy.respect_origin:
+        by_route = _by_route(status, directives, policy)
+        if by_route is not None:
+            return by_route
+    stated = directives.max_age if directives.s_maxage is None else directives.s_maxage
+    return None if stated is None else Lifetime(stated, LifetimeSource.ORIGIN)
 
 
 def may_be_assumed(status: int, directives: ResponseDirectives) -> bool:
@@ -62,14 +76,8 @@ def _by_route(status: int, directives: ResponseDirectives, policy: RoutePolicy) 
     return Lifetime(policy.ttl, LifetimeSource.ROUTE)
 
 
-def _stated(fields: Fields, directives: ResponseDirectives, received_at: float) -> float | None:
-    """What the origin says (RFC 9111 §4.2.1): s-maxage, then max-age, then Expires less Date."""
-    if directives.s_maxage is not None:
-        return directives.s_maxage
-    if directives.max_age is not None:
-        return directives.max_age
-    if directives.is_targeted:
-        return None
+def _until_expires(fields: Fields, received_at: float) -> float | None:
+    """Expires less Date; of several the shortest (RFC 9111 §4.2.1)."""
     lifetimes = [_until(value, fields, received_at) for value in fields.values(b"expires")]
     return min(lifetimes, default=None)
 
@@ -106,7 +114,10 @@ def initial_age(fields: Fields, *, requested_at: float, received_at: float) -> f
 
 def _age_value(fields: Fields) -> int:
     """The first member of Age without parameters; 0 if that is no number (RFC 9111 §5.1)."""
-    first = (fields.first(b"age") or b"").partition(b",")[0].partition(b";")[0]
+    value = fields.first(b"age")
+    if value is None:
+        return 0
+    first = value.partition(b",")[0].partition(b";")[0]
     return delta_seconds(first.strip(b" \t")) or 0
 
 
@@ -117,7 +128,7 @@ def spread(given: Lifetime, *, share: float, roll: float) -> Lifetime:
     """
     if given.source not in _OF_THE_ROUTE:
         return given
-    return given._replace(seconds=given.seconds * (1 + share * (2 * roll - 1)))
+    return Lifetime(given.seconds * (1 + share * (2 * roll - 1)), given.source)
 
 
 def refresh_age(given: Lifetime, *, share: float, roll: float) -> float | None:

@@ -39,9 +39,11 @@ class Joint(NamedTuple):
 
 def part_of(head: ResponseHead) -> Part | None:
     """What a 206 holds; None where it does not say so, or not of how much (RFC 9110 §14.4)."""
+    if head.status != 206:
+        return None
     values = head.fields.values(b"content-range")
     found = _CONTENT_RANGE.fullmatch(values[0]) if len(values) == 1 else None
-    if head.status != 206 or found is None:
+    if found is None:
         return None
     part = Part(*map(int, found.groups()))
     return part if part.first <= part.last < part.complete_length else None

@@ -25,9 +25,9 @@ _TELLING = frozenset({b"authorization", b"cache-control", b"connection", b"cooki
 _PORT = re.compile(rb":[0-9]*\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """One route of the configuration, or what stands in for none."""
+    """One route of the configuration, or what stands in for none. Equal to itself only."""
 
     name: str
     policy: schema.RoutePolicy

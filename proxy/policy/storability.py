@@ -41,14 +41,19 @@ _EVENT_STREAM = b"text/event-stream"
 
 
 def kept_fields(fields: Fields, directives: ResponseDirectives, policy: RoutePolicy) -> Fields:
-    """The fields that may be stored: also CDN-Cache-Control, which caches in front of us read, too."""
+    """The fields that may be stored."""
+    return fields.without(unkept_names(directives, policy))
+
+
+def unkept_names(directives: ResponseDirectives, policy: RoutePolicy) -> frozenset[bytes]:
+    """Those that may not. CDN-Cache-Control may, as caches in front of us read it, too."""
     private = frozenset[bytes]() if "private" in policy.override else directives.private_fields
     # A named field may be used again only after validation: we do not keep it (RFC 9111 §5.2.2.4).
     named = directives.no_cache_fields | private
     unwanted = _NOT_KEPT | named if named else _NOT_KEPT
     if "set-cookie" in policy.override:
         unwanted |= {_SET_COOKIE}
-    return fields.without(unwanted - _ALWAYS_KEPT)
+    return unwanted - _ALWAYS_KEPT
 
 
 def refusal(

@@ -6,7 +6,8 @@ Surrogate-Key, xkey and Cache-Tag are between the origin and us; Cache-Groups (R
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 
 from proxy.model import Fields, Request
 from proxy.policy.structured_fields import parse_strings
@@ -24,13 +25,19 @@ _GROUP_INVALIDATION = b"cache-group-invalidation"
 _SCOPE_END = b"\n"
 """Between an origin and the name of its group: no tag that a field names has this byte."""
 _SEPARATORS = re.compile(rb"[ \t,]+")
-_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PARAMETER = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}")
+"""With its braces doubled, as all of a template's are."""
+
+
+def stated_tags(request: Request, fields: Fields) -> tuple[bytes, ...]:
+    """All tags that the response names, and those of its groups."""
+    if _TAG_FIELDS.isdisjoint(fields.names()):
+        return ()
+    return (*tag_values(fields), *group_tags(request, fields))
 
 
 def tag_values(fields: Fields) -> tuple[bytes, ...]:
     """All tags that the response names, each once; a malformed Cache-Groups names none."""
-    if _TAG_FIELDS.isdisjoint(fields.names()):
-        return ()
     lines = (value for name in sorted(OUR_FIELDS) for value in fields.values(name))
     tags = [tag for line in lines for tag in _SEPARATORS.split(line) if tag]
     return tuple(dict.fromkeys(tag for tag in (*tags, *_strings(fields, _CACHE_GROUPS)) if tag))
@@ -51,15 +58,29 @@ def route_tags(templates: Iterable[str], params: Mapping[str, str]) -> tuple[byt
 
     A template that names no part of this path names no tag.
     """
-    complete = (template for template in templates if set(_PARAMETER.findall(template)) <= params.keys())
-    return tuple(_PARAMETER.sub(lambda name: params[name[1]], template).encode() for template in complete)
+    tags = []
+    for template in templates:
+        try:
+            tags.append(_form_of(template).format_map(params).encode())
+        except KeyError:
+            continue
+    return tuple(tags)
 
 
-def are_too_many(tags: Iterable[bytes]) -> bool:
+# A configuration has few templates, and each is filled in for every response of its route.
+@lru_cache(maxsize=1024)
+def _form_of(template: str) -> str:
+    """The template for `str.format_map`: braces that hold no name stand for themselves."""
+    return _PARAMETER.sub(r"{\1}", template.replace("{", "{{").replace("}", "}}"))
+
+
+def are_too_many(tags: Collection[bytes]) -> bool:
     """More than 1,000, or one of more than 1 KiB: what could not be purged by all its tags is not stored.
 
     The tags of groups count once, as they are named.
     """
+    if not tags:
+        return False
     lengths = [len(tag) for tag in tags if _SCOPE_END not in tag]
     return len(lengths) > MOST_TAGS or max(lengths, default=0) > MOST_TAG_BYTES
 

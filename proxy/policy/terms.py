@@ -1,0 +1,149 @@
+"""What a response's head says of its storage before any date, validator or tag is read: mostly said before.
+
+An origin governs all its answers by the same few fields with the same few values. What follows from them, on
+one route, is found out once for each such set (RFC 9111 §3), and not for each response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from proxy.model import (
+    Cut,
+    FieldNames,
+    Fields,
+    Framing,
+    Reason,
+    Request,
+    ResponseHead,
+    Rule,
+)
+from proxy.policy.directives import ResponseDirectives, response_directives, vary_names
+from proxy.policy.failures import is_error_status
+from proxy.policy.freshness import Lifetime, dateless_lifetime
+from proxy.policy.routes import Route, RouteMatch
+from proxy.policy.staleness import error_window, revalidation_window
+from proxy.policy.storability import is_shared_despite_authorization, refusal, unkept_names
+
+_GOVERNING = frozenset(
+    {b"cache-control", b"cdn-cache-control", b"content-type", b"surrogate-control", b"vary"}
+)
+"""The fields of a response that its terms depend on, but for those below."""
+_SINGULAR = frozenset({b"set-cookie"})
+"""Where they are there, each response is read by itself: hardly two have the same values."""
+_HEARD = frozenset({b"authorization", b"cache-control", b"range"})
+"""The fields of a request that the terms of its response depend on."""
+_ASKED = Request("GET", b"/", Fields())
+"""Stands for all requests that have none of these."""
+
+_MOST_USUAL = 1024
+_USUAL_LINES = 8
+_USUAL_BYTES = 256
+"""Of all values: longer ones are read anew each time, so that nobody fills the memory with them."""
+
+_RULES: tuple[tuple[int, Callable[[ResponseDirectives], bool]], ...] = (
+    (Rule.NO_CACHE, lambda stated: stated.no_cache),
+    (Rule.MUST_REVALIDATE, lambda stated: stated.must_revalidate or stated.proxy_revalidate),
+    (Rule.SHARED_MAX_AGE, lambda stated: stated.s_maxage is not None),
+    (Rule.AUTHORIZATION_SHARED, is_shared_despite_authorization),
+    (Rule.IMMUTABLE, lambda stated: stated.immutable),
+)
+
+
+class Terms(Struct, frozen=True):
+    """On which terms a response may be stored. Quantities are seconds."""
+
+    directives: ResponseDirectives
+    rules: int
+    """Bits of Rule."""
+    vary: tuple[bytes, ...]
+    """The request fields that select it (RFC 9111 §4.1)."""
+    unkept: frozenset[bytes]
+    """The fields that are not stored."""
+    dateless: Lifetime | None
+    """Its lifetime, if no date has a say."""
+    stale_while_revalidate: float | None
+    """The response's own directive; None: the route's window holds."""
+    stale_if_error: float | None
+    """The same for failures of the origin."""
+    longest_stale: float
+    """For how long past its lifetime it may be served at all."""
+
+
+class _Governing(NamedTuple):
+    """All of a head that the terms depend on."""
+
+    status: int
+    names: FieldNames
+    values: tuple[bytes, ...]
+
+
+def terms_of(
+    request: Request, head: ResponseHead, framing: Framing, match: RouteMatch, *, profile: str
+) -> Terms | Reason:
+    """The terms, or why the response is not stored."""
+    governing = _governing(request, head, match)
+    if governing is None:
+        return _read(request, head, framing, match, profile)
+    return _usual(match.route, governing, framing, profile)
+
+
+def _governing(request: Request, head: ResponseHead, match: RouteMatch) -> _Governing | None:
+    """None: there is more that the terms depend on, or too much to be remembered."""
+    if match.reason is not None or request.method != "GET":
+        return None
+    cut = head.fields.layout.derived(_governing_lines)
+    if cut is None or not _HEARD.isdisjoint(request.fields.names()):
+        return None
+    values = cut.pick(head.fields.sent_values)
+    if sum(map(len, values)) > _USUAL_BYTES:
+        return None
+    return _Governing(head.status, cut.names, values)
+
+
+def _governing_lines(names: FieldNames) -> Cut | None:
+    if not _SINGULAR.isdisjoint(names.places):
+        return None
+    cut = names.without(frozenset(names.places) - _GOVERNING) or Cut(names, tuple)
+    return cut if len(cut.names.listed) <= _USUAL_LINES else None
+
+
+@lru_cache(maxsize=_MOST_USUAL)
+def _usual(route: Route, governing: _Governing, framing: Framing, profile: str) -> Terms | Reason:
+    """Reads a head of nothing but the governing fields: what is remembered cannot depend on others."""
+    head = ResponseHead(governing.status, Fields.of(governing.names, governing.values))
+    return _read(_ASKED, head, framing, RouteMatch(route, {}, None), profile)
+
+
+def _read(
+    request: Request, head: ResponseHead, framing: Framing, match: RouteMatch, profile: str
+) -> Terms | Reason:
+    policy = match.route.policy
+    directives = response_directives(head.fields)
+    reason = refusal(request, head, framing, match, directives, profile=profile)
+    if reason is not None:
+        return reason
+    rules = sum(rule for rule, holds in _RULES if holds(directives))
+    revalidate = _own_window(directives.stale_while_revalidate, head.status)
+    on_error = _own_window(directives.stale_if_error, head.status)
+    return Terms(
+        directives=directives,
+        rules=rules,
+        vary=vary_names(head.fields) or (),
+        unkept=unkept_names(directives, policy),
+        dateless=dateless_lifetime(head.status, directives, policy),
+        stale_while_revalidate=revalidate,
+        stale_if_error=on_error,
+        longest_stale=max(
+            revalidation_window(rules, revalidate, policy), error_window(rules, on_error, policy)
+        ),
+    )
+
+
+def _own_window(stated: int | None, status: int) -> float | None:
+    # A remembered error must not outlive its lifetime: by then the origin may have recovered.
+    return 0.0 if stated is None and is_error_status(status) else stated
