@@ -69,13 +69,14 @@ def test_no_refresh_is_no_age_that_is_ever_reached(refresh_age: float | None, is
 def tagged(**changes: object) -> bytes:
     """With all that can be there."""
     given: dict[str, object] = {"seconds": (1.0, 2.0, 3.0, 4.0, 5.0), "windows": (6.0, None)} | changes
-    texts = (b"/a", b"shop", b"etag", b"date", b"one", b"another")
-    return packing.pack(given["seconds"], given["windows"], (1, 2, 3, 4), texts)  # type: ignore[arg-type]
+    texts = (b"/a", b"shop", b"etag", b"date")
+    tags = (b"one", b"another")
+    return packing.pack(given["seconds"], given["windows"], (1, 2, 3, 4), texts, tags)  # type: ignore[arg-type]
 
 
 @given(st.binary(max_size=200))
 def test_what_is_sound_can_be_read(data: bytes) -> None:
-    read_all(packing.pack((0.0,) * 5, (None, None), None, (b"", b"", None, None))[:77] + data)
+    read_all(packing.pack((0.0,) * 5, (None, None), None, (b"", b"", None, None), ())[:77] + data)
 
 
 @given(st.integers(0, len(tagged()) - 1), st.binary(min_size=1, max_size=4))
@@ -128,7 +129,7 @@ def test_unknown_bits_are_not_sound() -> None:
     assert not packing.is_sound(bytes(packed))
 
 
-BARE = packing.pack((1.0, 2.0, 3.0, None, 4.0), (None, None), None, (b"", b"", None, None))
+BARE = packing.pack((1.0, 2.0, 3.0, None, 4.0), (None, None), None, (b"", b"", None, None), ())
 
 
 @pytest.mark.parametrize(("place", "value"), [(72, 8), (len(BARE) - 2, 1)])

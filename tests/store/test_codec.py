@@ -161,7 +161,7 @@ def sealed(payload: bytes, *, kind: int, key: bytes = KEY, version: int = 3) -> 
     return struct.pack(">4sBII", b"SdcE", version, len(content), crc32(content)) + content
 
 
-PACKED = packing.pack((0.0,) * 5, (None, None), None, (b"", b"", None, None))
+PACKED = packing.pack((0.0,) * 5, (None, None), None, (b"", b"", None, None), ())
 
 
 def numbers(
