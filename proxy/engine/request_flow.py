@@ -83,6 +83,7 @@ class RequestFlow:
         self._clock = clock
         self._dice = dice
         self._peek = tiers.peek
+        self._ask_l2 = tiers.ask
         self._has_l2 = shared.is_present
         self.use(config)
 
@@ -146,9 +147,11 @@ class RequestFlow:
             return False
         now = self._clock()
         held = self._peek(plan.digest, now)
-        is_old = held is None or now - held.kept_at > plan.policy.l1_ttl
-        is_record = held is not None and isinstance(held.entry, VaryRecord)
-        return is_old and not is_record and self._tiers.ask(plan.digest, then)
+        if held is not None:
+            is_young = now - held.kept_at <= plan.policy.l1_ttl
+            if is_young or isinstance(held.entry, VaryRecord):
+                return False
+        return self._ask_l2(plan.digest, then)
 
     def plain_hit_l2(self, plan: Plan, found: Entry | None) -> Hit | None:
         """What L2 had, if the whole of that answers now; then L1 has it too."""

@@ -54,6 +54,8 @@ class Batcher:
         self._most_bytes = most_bytes
         self._most_fetches = most_fetches
         self._under_way = 0
+        self._is_beginning = False
+        """A fetch of all that wait starts with the next step."""
         self._value_bytes = 0.0
         self._waiting: _Waiters = {}
 
@@ -66,9 +68,8 @@ class Batcher:
 
     def ask(self, key: bytes, then: Then) -> None:
         """The same without a wait: `then` is called with it, once, in a later step."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._send)
         self._waiting.setdefault(key, []).append(then)
+        self._begin()
 
     def learn(self, sizes: Sequence[int]) -> None:
         """A fetch brought values of so many bytes; the next ones take fewer keys where values are large.
@@ -83,22 +84,31 @@ class Batcher:
         fitting = int(self._most_bytes / max(self._value_bytes, 1.0))
         return max(1, min(fitting, self._most_keys))
 
-    def _send(self) -> None:
-        while self._waiting and self._under_way < self._most_fetches:
-            together = self._keys_together
-            waiting, self._waiting = self._waiting, {}
-            if len(waiting) > together:
-                self._waiting = {key: waiting.pop(key) for key in tuple(islice(waiting, together, None))}
+    def _begin(self) -> None:
+        """Start a fetch with the next step, of all that ask until then, unless enough are under way."""
+        if self._waiting and not self._is_beginning and self._under_way < self._most_fetches:
+            self._is_beginning = True
             self._under_way += 1
-            spawn("l2 look-ups", self._answer(waiting))
+            spawn("l2 look-ups", self._answer())
 
-    async def _answer(self, waiting: _Waiters) -> None:
+    def _take(self) -> _Waiters:
+        """Those that travel together now."""
+        self._is_beginning = False
+        waiting, self._waiting = self._waiting, {}
+        together = self._keys_together
+        if len(waiting) > together:
+            self._waiting = {key: waiting.pop(key) for key in tuple(islice(waiting, together, None))}
+            self._begin()
+        return waiting
+
+    async def _answer(self) -> None:
+        waiting = self._take()
         found: Mapping[bytes, Entry] = {}
         try:
             found = await self._fetch(tuple(waiting))
         finally:
             self._under_way -= 1
-            self._send()
+            self._begin()
             for key, thens in waiting.items():
                 _tell(thens, found.get(key))
 

@@ -18,7 +18,8 @@ from zlib import crc32
 
 from proxy.observe.metrics import Metrics
 from proxy.store.codec import KEY_BYTES, Garbage
-from proxy.store.redis_link import Command, Failure, Fault
+from proxy.store.redis_client import Command
+from proxy.store.redis_link import Failure, Fault
 
 LISTS = 8
 """A new replica reads them all, one after the other, before it is ready."""

@@ -7,7 +7,7 @@ invalidation log. Connects lazily; a server that is down is noticed by the first
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection, UnixDomainSocketConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import InvalidResponse
+from redis.exceptions import InvalidResponse, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from proxy.store.unavailable import StoreUnavailable
@@ -23,6 +23,10 @@ from proxy.store.unavailable import StoreUnavailable
 MOST_CONNECTIONS = 8
 """A batch of look-ups takes 0.1 ms of a connection: eight carry far more than one process can decode,
 and a hundred replicas together stay below the 10,000 clients that a server takes by default."""
+
+Word = bytes | str | int
+Command = tuple[tuple[Word, ...], Mapping[str, bool]]
+"""Words for the server; redis-py's options, how to read the reply."""
 
 _CONNECTION_OPTIONS = frozenset({"db", "username", "password"})
 _TLS_OPTIONS = frozenset(
@@ -62,21 +66,47 @@ def connect(url: str, *, timeout: float, max_connections: int = MOST_CONNECTIONS
 
 
 async def get_all(client: Redis, names: Sequence[bytes]) -> list[object]:
-    """MGET: one value a name. Raises InvalidResponse where something answers that is no such server.
+    """MGET: one value a name. Raises InvalidResponse where something answers that is no such server."""
+    (values,) = await exchange(client, [((b"MGET", *names), {})])
+    if isinstance(values, ResponseError):
+        raise values
+    if not isinstance(values, list) or len(values) != len(names):
+        raise InvalidResponse(f"expected {len(names)} values from MGET, found {type(values).__name__}")
+    return values
+
+
+async def exchange(client: Redis, commands: Sequence[Command]) -> list[object]:
+    """One reply a command, in one round trip; a ResponseError for one that the server refuses.
 
     On a connection directly: the client's way to it costs more than the server and the wire together.
     """
     pool = client.connection_pool
     connection = await pool.get_connection()  # type: ignore[no-untyped-call]
     try:
-        command = connection.pack_command(b"MGET", *names)
-        await connection.send_packed_command(command, check_health=False)
-        values: object = await connection.read_response()
+        sent = b"".join([encoded(words) for words, _ in commands])
+        await connection.send_packed_command(sent, check_health=False)
+        return [await _reply(client, connection, words[0], options) for words, options in commands]
     finally:
         await pool.release(connection)
-    if not isinstance(values, list) or len(values) != len(names):
-        raise InvalidResponse(f"expected {len(names)} values from MGET, found {type(values).__name__}")
-    return values
+
+
+def encoded(words: Sequence[Word]) -> bytes:
+    """A command as servers read it: an array of its words."""
+    pieces = [b"*%d\r\n" % len(words)]
+    for word in words:
+        text = word if isinstance(word, bytes) else str(word).encode()
+        pieces += (b"$%d\r\n" % len(text), text, b"\r\n")
+    return b"".join(pieces)
+
+
+async def _reply(
+    client: Redis, connection: AbstractConnection, name: Word, options: Mapping[str, bool]
+) -> object:
+    try:
+        reply: object = await client.parse_response(connection, name, **options)  # type: ignore[arg-type]
+    except ResponseError as error:
+        return error
+    return reply
 
 
 class _Pool(ConnectionPool):

@@ -7,7 +7,7 @@ know what is stored. A failure is logged when it changes the state, never once p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from enum import Enum
 from time import monotonic
@@ -32,6 +32,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import spawn
 from proxy.store.breaker import PROBE_SECONDS, Breaker
+from proxy.store.redis_client import Command, exchange
 
 T = TypeVar("T")
 Question = Callable[[Redis], Awaitable[T]]
@@ -97,10 +98,6 @@ _WRONG_SERVER = frozenset({Fault.UNREACHABLE, Fault.READ_ONLY})
 which only new connections ask again."""
 
 
-Command = tuple[tuple[bytes | str | int, ...], Mapping[str, bool]]
-"""Words for the server; redis-py's options, how to read the reply."""
-
-
 def failure_of(error: BaseException) -> Failure:
     """What an exception of redis-py, or one below it, means to us."""
     detail = str(error) or type(error).__name__
@@ -163,7 +160,7 @@ class RedisLink:
 
     async def ask_all(self, operation: str, commands: Sequence[Command]) -> list[object] | Failure:
         """One reply a command, in one round trip; a Failure among them belongs to its own command only."""
-        replies = await self.ask(operation, lambda client: _pipelined(client, commands))
+        replies = await self.ask(operation, lambda client: exchange(client, commands))
         if isinstance(replies, Failure):
             return replies
         read = [failure_of(reply) if isinstance(reply, Exception) else reply for reply in replies]
@@ -223,11 +220,3 @@ class RedisLink:
         failure = answer if isinstance(answer, Failure) else None
         self._metrics.l2_operations.add("probe", failure.fault.value if failure else "ok")
         return failure
-
-
-async def _pipelined(client: Redis, commands: Sequence[Command]) -> list[object]:
-    async with client.pipeline(transaction=False) as pipeline:
-        for words, options in commands:
-            pipeline.execute_command(*words, **options)
-        replies: list[object] = await pipeline.execute(raise_on_error=False)
-    return replies

@@ -17,8 +17,8 @@ from redis.crc import key_slot
 from redis.exceptions import AskError
 
 from proxy.observe.metrics import Metrics
-from proxy.store.redis_client import get_all
-from proxy.store.redis_link import Command, Failure, Fault, RedisLink
+from proxy.store.redis_client import Command, get_all
+from proxy.store.redis_link import Failure, Fault, RedisLink
 from proxy.store.write_pause import PAUSE_SECONDS, WritePause
 
 Write = tuple[bytes, bytes, int]

@@ -97,6 +97,19 @@ async def test_one_fetch_is_bounded(asked: int, sizes: list[int]) -> None:
     assert [len(keys) for keys in shelf.asked] == sizes
 
 
+async def test_what_is_too_much_for_one_fetch_does_not_wait_for_its_end() -> None:
+    shelf = Shelf()
+    batcher = Batcher(shelf.fetch, most_keys=3)
+    shelf.gate.clear()
+    for number in range(7):
+        batcher.ask(key_of(str(number)), lambda _found: None)
+    for _ in range(3):
+        await shelf.fetch_begun()
+
+    assert [len(keys) for keys in shelf.asked] == [3, 3, 1]
+    shelf.gate.set()
+
+
 async def sizes_after(batcher: Batcher, shelf: Shelf, *sizes: Sequence[int]) -> list[int]:
     """How many keys travel together, of seven, once values of these sizes have come."""
     for each in sizes:
@@ -162,6 +175,18 @@ async def test_a_fetch_that_is_cancelled_leaves_nobody_waiting() -> None:
 
     async with asyncio.timeout(5):
         assert await waiting is None
+
+
+async def test_a_fetch_begins_with_the_next_step() -> None:
+    shelf = Shelf()
+    batcher = Batcher(shelf.fetch)
+
+    for name in ("a", "b", "a"):
+        batcher.ask(key_of(name), lambda _found: None)
+    assert shelf.asked == []
+    await asyncio.sleep(0)
+
+    assert shelf.asked == [(key_of("a"), key_of("b"))]
 
 
 async def test_who_asks_without_a_wait_is_told_once_in_a_later_step() -> None:

@@ -6,9 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis._parsers import Encoder
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import ResponseError
 
-from proxy.store.redis_client import StoreUnavailable, connect
+from proxy.store.redis_client import StoreUnavailable, connect, encoded, exchange, get_all
 from tests.support.valkey import Valkey, running_valkey
 
 
@@ -90,6 +94,32 @@ async def test_a_unix_socket_is_reached() -> None:
 
         assert await client.mget(["a"]) == [None]
         await client.aclose()
+
+
+@given(st.lists(st.binary(max_size=9) | st.text(max_size=9) | st.integers(), min_size=1).map(tuple))
+def test_a_command_is_what_redis_py_would_send(words: tuple[bytes | str | int, ...]) -> None:
+    packed = Connection(encoder_class=Encoder).pack_command(b"X", *words)  # type: ignore[no-untyped-call]
+
+    assert encoded((b"X", *words)) == b"".join(packed)
+
+
+async def test_each_command_has_its_reply(server: Valkey) -> None:
+    client = connect(server.url, timeout=1.0)
+    refused, *replies = await exchange(
+        client,
+        [
+            (("NO-SUCH", "a"), {}),
+            (("SET", "a", b"\0\r\n", "PX", 60_000), {}),
+            (("SET", "a", b"2", "GET"), {"get": True}),
+            ((b"GET", "a"), {}),
+        ],
+    )
+    assert isinstance(refused, ResponseError)
+    assert replies == [True, b"\0\r\n", b"2"]
+    with pytest.raises(ResponseError):
+        await get_all(client, [])
+    assert await get_all(client, [b"a", b"b"]) == [b"2", None]
+    await client.aclose()
 
 
 async def test_connections_are_bounded_and_waited_for(server: Valkey) -> None:
