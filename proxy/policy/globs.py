@@ -9,15 +9,16 @@ by the lengths of pattern and path multiplied, whatever the path. Patterns match
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from typing import NamedTuple
 
 from proxy.policy.targets import canonical_path, decode_unreserved
 
 MAX_PATTERN_BYTES = 1024
 
 _WILDCARD = re.compile(r"(\*|\{[A-Za-z_][A-Za-z0-9_]*\})")
+_ANY_SEGMENT = rb"(?:/[^/]*)"
 _NOT_IN_URI = re.compile(rb"[\x00-\x20\x7f-\xff]")
 
 
@@ -25,99 +26,29 @@ class PatternError(ValueError):
     """The pattern has no clear meaning, or no path could ever match it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Segment:
+class _Segment(NamedTuple):
     """One segment of a pattern: literal pieces, and between each two of them a wildcard."""
 
     pieces: tuple[bytes, ...]
     names: tuple[str | None, ...]
     """What each wildcard captures; None for `*`."""
 
-    def match(self, text: bytes, captured: dict[str, str]) -> bool:
-        """Is `text` such a segment? Captures are added to `captured`, also by a match that fails."""
-        if not self.names:
-            return text == self.pieces[0]
-        if not text:  # a wildcard never makes a segment out of nothing: `/a/*` is not `/a/`
-            return False
-        if not text.startswith(self.pieces[0]):
-            return False
-        return self._match_rest(text, captured)
-
-    def _match_rest(self, text: bytes, captured: dict[str, str]) -> bool:
-        begin = len(self.pieces[0])
-        last = len(self.names) - 1
-        for index, name in enumerate(self.names):
-            piece = self.pieces[index + 1]
-            earliest = begin + (name is not None)
-            # The first place is the best for a middle piece, as it leaves most to the others.
-            end = text.find(piece, earliest) if index < last else len(text) - len(piece)
-            if end < earliest or not text.startswith(piece, end):
-                return False
-            if name is not None:
-                captured[name] = text[begin:end].decode("latin-1")
-            begin = end + len(piece)
-        return True
-
-
-_Group = tuple[_Segment, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """A compiled pattern. Between each two groups of segments stands a `**`."""
+    """A compiled pattern."""
 
     pattern: str
-    _groups: tuple[_Group, ...]
-
-    @property
-    def first_literal(self) -> bytes | None:
-        """The first segment of every path that matches; None where there are several."""
-        first = self._groups[0][0] if self._groups[0] else None
-        return first.pieces[0] if first is not None and not first.names else None
+    first_literal: bytes | None
+    """The first segment of every path that matches; None where there are several."""
+    _form: re.Pattern[bytes]
 
     def matches(self, path: bytes) -> dict[str, str] | None:
         """The captured parts of a canonical path by name, escapes kept; None where it does not match."""
-        return self.matches_segments(path.split(b"/")[1:])
-
-    def matches_segments(self, segments: list[bytes]) -> dict[str, str] | None:
-        """The same for a path that was split already."""
-        captured: dict[str, str] = {}
-        head, *middle = self._groups
-        if not middle:
-            is_match = len(segments) == len(head) and _match_at(head, segments, 0, captured)
-            return captured if is_match else None
-        return captured if _match_around(head, middle, segments, captured) else None
-
-
-def _match_around(
-    head: _Group, others: list[_Group], segments: list[bytes], captured: dict[str, str]
-) -> bool:
-    *middle, tail = others
-    tail_begins = len(segments) - len(tail)
-    if len(head) > tail_begins or not _match_at(head, segments, 0, captured):
-        return False
-    begin = len(head)
-    for group in middle:
-        found = _find(group, segments, begin, tail_begins, captured)
+        found = self._form.fullmatch(path)
         if found is None:
-            return False
-        begin = found + len(group)
-    return _match_at(tail, segments, tail_begins, captured)
-
-
-def _find(
-    group: _Group, segments: list[bytes], begin: int, limit: int, captured: dict[str, str]
-) -> int | None:
-    """The first place at or after `begin` where the group matches and ends before `limit`."""
-    for place in range(begin, limit - len(group) + 1):
-        if _match_at(group, segments, place, captured):
-            return place
-    return None
-
-
-def _match_at(group: _Group, segments: list[bytes], place: int, captured: dict[str, str]) -> bool:
-    there = segments[place : place + len(group)]
-    return all(map(_Segment.match, group, there, repeat(captured)))
+            return None
+        return {name: value.decode("latin-1") for name, value in found.groupdict().items()}
 
 
 def compile_glob(pattern: str) -> Glob:
@@ -132,7 +63,38 @@ def compile_glob(pattern: str) -> Glob:
         else:
             groups[-1].append(_segment(text))
     _refuse_repeated_names(segment for group in groups for segment in group)
-    return Glob(pattern, tuple(map(tuple, groups)))
+    first = groups[0][0] if groups[0] else None
+    first_literal = first.pieces[0] if first is not None and not first.names else None
+    return Glob(pattern, first_literal, re.compile(_form_of(groups)))
+
+
+def _form_of(groups: Sequence[Sequence[_Segment]]) -> bytes:
+    """An expression for whole paths. Between each two groups of segments stands a `**`."""
+    head, *others = [b"".join(map(_form_of_segment, group)) for group in groups]
+    if not others:
+        return head
+    *middle, tail = others
+    # The first place where a group fits: what follows never moves it to another.
+    fitted = b"".join(rb"(?>%b*?%b(?![^/]))" % (_ANY_SEGMENT, group) for group in middle)
+    return head + fitted + _ANY_SEGMENT + b"*?" + tail
+
+
+def _form_of_segment(segment: _Segment) -> bytes:
+    first, *pieces = map(re.escape, segment.pieces)
+    form = b"/" + first
+    if segment.names and not any(segment.names) and not any(segment.pieces):
+        form += b"(?=[^/])"  # a wildcard never makes a segment out of nothing: `/a/*` is not `/a/`
+    for number, (name, piece) in enumerate(zip(segment.names, pieces, strict=True), 1):
+        if number < len(pieces):
+            # The first place is the best for a middle piece, as it leaves most to the others.
+            form += b"(?>%b%b)" % (_wildcard(name, b"?"), piece)
+        else:
+            form += _wildcard(name, b"" if piece else b"+") + piece
+    return form
+
+
+def _wildcard(name: str | None, how: bytes) -> bytes:
+    return b"[^/]*" + how if name is None else b"(?P<%b>[^/]+%b)" % (name.encode(), how)
 
 
 def _refuse_unmatchable(pattern: str) -> None:

@@ -85,11 +85,10 @@ class Routes:
         path = canonical_path(request.target)
         if path is None:
             return self._unsafe
-        segments = path.split(b"/")[1:]
-        for candidate in self._candidates(segments):
+        for candidate in self._candidates(path):
             if not candidate.takes(request.method, request.host):
                 continue
-            params = candidate.glob.matches_segments(segments)
+            params = candidate.glob.matches(path)
             if params is not None:
                 return _route_match(candidate.route, params)
         return self._unmatched
@@ -106,18 +105,18 @@ class Routes:
         path = canonical_path(target)
         if path is None:
             return ()
-        taking = self._taking_get(host, path.split(b"/")[1:])
+        taking = self._taking_get(host, path)
         return tuple(route for route in taking if route.is_cacheable)
 
-    def _candidates(self, segments: list[bytes]) -> _Candidates:
-        return self._by_first_segment.get(segments[0], self._of_any_segment)
+    def _candidates(self, path: bytes) -> _Candidates:
+        return self._by_first_segment.get(path.split(b"/", 2)[1], self._of_any_segment)
 
-    def _taking_get(self, host: bytes | None, segments: list[bytes]) -> Iterator[Route]:
+    def _taking_get(self, host: bytes | None, path: bytes) -> Iterator[Route]:
         """The first route for each host that is asked for, in order."""
         decided: set[bytes] = set()
-        for candidate in self._candidates(segments):
+        for candidate in self._candidates(path):
             is_for_get = candidate.takes("GET", host) and candidate.host not in decided
-            if not is_for_get or candidate.glob.matches_segments(segments) is None:
+            if not is_for_get or candidate.glob.matches(path) is None:
                 continue
             yield candidate.route
             if host is not None or candidate.host is None:
