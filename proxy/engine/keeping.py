@@ -26,11 +26,11 @@ class Keeper:
         record = self._current_record(lookup, now)
         # Names only ever join a live record: an answer without Vary (an error, say) must not
         # replace all variants, and two variants that name different fields must not take turns.
-        names = tuple(sorted({*vary, *(record.names if record else ())}))
         idle = lookup.policy.idle
-        if not names:
+        if record is None and not vary:
             self._tiers.keep(lookup.key.digest, stored, now, idle=idle, began_at=began_at)
             return
+        names = tuple(sorted({*vary, *(record.names if record else ())}))
         primary, asked = lookup.key.digest, lookup.request.fields
         key = variant_key(primary, names, asked, secret=self._secret)
         self._tiers.keep(key, stored, now, idle=idle, began_at=began_at)

@@ -276,9 +276,14 @@ class MemoryStore:
             self._remove(oldest, Cause.SIZE)
 
     def _remove(self, key: bytes, cause: Cause) -> None:
-        held = self._responses.take(key) or self._negatives.take(key)
-        if held is not None:
-            self._metrics.l1_evictions.add(cause.value)
+        responses, negatives = self._shards[key[0] & self._mask]
+        if responses.has_key(key):
+            self._responses.take(key)
+        elif negatives.has_key(key):
+            self._negatives.take(key)
+        else:
+            return  # as of most that is new
+        self._metrics.l1_evictions.add(cause.value)
 
 
 @lru_cache(maxsize=1024)

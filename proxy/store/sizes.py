@@ -24,6 +24,8 @@ PART_BYTES = 160
 
 _ALLOCATION_BYTES = 16
 """Memory is handed out in multiples of it: of 64 variant keys the remainders alone are a kilobyte."""
+_HEADER_BYTES = getsizeof(b"")
+"""What a text takes beside its bytes."""
 
 
 def entry_bytes(key: bytes, entry: Entry) -> int:
@@ -38,4 +40,7 @@ def entry_bytes(key: bytes, entry: Entry) -> int:
 
 
 def _total(texts: Iterable[bytes]) -> int:
-    return sum(-(-getsizeof(text) // _ALLOCATION_BYTES) * _ALLOCATION_BYTES for text in texts)
+    total = 0
+    for text in texts:
+        total += -(-(_HEADER_BYTES + len(text)) // _ALLOCATION_BYTES) * _ALLOCATION_BYTES
+    return total
