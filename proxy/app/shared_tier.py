@@ -12,7 +12,7 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 
 from proxy.config.tiers import L2
-from proxy.fleet.leases import Leases
+from proxy.fleet.leases import MOST_CLAIMS, Leases
 from proxy.fleet.log_server import RedisLogServer
 from proxy.fleet.overview import Overview
 from proxy.fleet.redis_log import RedisLog
@@ -61,7 +61,10 @@ class SharedTier:
         self.store = store = self._make_store(topology)
         if not is_private:
             self.leases = Leases(
-                store.link_of, namespace=self._config.namespace, token=lambda: secrets.token_bytes(8)
+                store.link_of,
+                reading_of=lambda key: store.reading(key, together=MOST_CLAIMS),
+                namespace=self._config.namespace,
+                token=lambda: secrets.token_bytes(8),
             )
             self._metrics.gauges.update(self.leases.gauges())
         self._log_clients = PerServer(topology, lambda url: connect(url, timeout=LOG_TIMEOUT_SECONDS))

@@ -18,6 +18,7 @@ from proxy.engine.lookup import Lookup
 from proxy.engine.protocols import Leases, Log, SharedTier, Tiers
 from proxy.engine.tier_lookup import look_up
 from proxy.model import Claim, Forward, StoredResponse, Validity
+from proxy.model import Found as InL2
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import spawn
 from proxy.policy.reuse import Decision, Reuse, decide
@@ -106,16 +107,17 @@ class FleetFetcher:
         began_at = self._monotonic()
         turn = Turn.HELD
         while self._log.is_synced:
-            claim = await self._claim(leases, flight, lookup)
+            key = lookup.entry_key
+            claim, found = await self._claim(leases, flight, lookup)
             if claim in _WITHOUT_LEASE:
                 return _WITHOUT_LEASE[claim]
             # Also with the lease in hand: who had it may have filled L2 since we looked.
-            found = await self._look(lookup)
-            if isinstance(found, Found):
-                return found
+            newer = await self._look(lookup, found, key)
+            if isinstance(newer, Found):
+                return newer
             if claim is Claim.HELD:
                 return turn
-            if found is not None:
+            if newer is not None:
                 return Turn.LONE
             waited_seconds = self._monotonic() - began_at
             left_seconds = lookup.policy.coalesce.wait - waited_seconds
@@ -127,14 +129,14 @@ class FleetFetcher:
             turn = Turn.TAKEOVER
         return Turn.UNAVAILABLE
 
-    async def _claim(self, leases: Leases, flight: Flight, lookup: Lookup) -> Claim:
+    async def _claim(self, leases: Leases, flight: Flight, lookup: Lookup) -> tuple[Claim, InL2]:
         # Asked for anew each time: a Vary record that was found meanwhile makes it another key.
         key = lookup.flight_key()
-        claim = await leases.claim(key)
+        claim, found = await leases.claim(key, lookup.entry_key)
         if claim is Claim.HELD:
             # In the same step, so that whatever becomes of the fetch, the lease is released.
             spawn(f"lease {key.hex()}", self._hold(leases, key, flight, lookup))
-        return claim
+        return claim, found
 
     async def _hold(self, leases: Leases, key: bytes, flight: Flight, lookup: Lookup) -> None:
         lone_seconds = FAILED_SECONDS
@@ -158,9 +160,13 @@ class FleetFetcher:
             case _:
                 return 0.0
 
-    async def _look(self, lookup: Lookup) -> Found | Decision | None:
-        """What L2 has since: something to share, something newer that we may not use, or nothing new."""
-        stored = await look_up(self._tiers, lookup, self._clock(), secret=self._secret)
+    async def _look(self, lookup: Lookup, found: InL2, key: bytes) -> Found | Decision | None:
+        """What L2 has since: something to share, something newer that we may not use, or nothing new.
+
+        `found` is what it had under `key`, if the claim has asked.
+        """
+        now = self._clock()
+        stored = await look_up(self._tiers, lookup, now, secret=self._secret, found=found, under=key)
         base = lookup.base
         is_old = stored is not None and base is not None and stored.received_at <= base.received_at
         if stored is None or stored.part is not None or is_old:

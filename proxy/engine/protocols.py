@@ -12,6 +12,7 @@ from proxy.model import (
     Capture,
     Claim,
     Entry,
+    Found,
     Held,
     OriginFailure,
     OriginResponse,
@@ -70,8 +71,11 @@ class SharedTier(Protocol):
 class Leases(Protocol):
     """Which replica fetches a key, where replicas share an L2. Saves fetches; decides nothing else."""
 
-    async def claim(self, key: bytes) -> Claim:
-        """Take the lease of `key` if nobody has it. Bounded by L2's deadline; a failure is an answer."""
+    async def claim(self, key: bytes, entry_key: bytes) -> tuple[Claim, Found]:
+        """Take the lease of `key` if nobody has it. Bounded by L2's deadline; a failure is an answer.
+
+        And what L2 has under `entry_key` after that, if it could be asked along.
+        """
 
     def release(self, key: bytes, *, lone_seconds: float = 0.0) -> None:
         """Give the lease back; for `lone_seconds`, nobody is to wait for another's fetch of `key`."""

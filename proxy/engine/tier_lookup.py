@@ -20,13 +20,20 @@ def peek(tiers: Tiers, lookup: Lookup, now: float, *, secret: bytes) -> tuple[He
 
 
 async def look_up(
-    tiers: Tiers, lookup: Lookup, now: float, *, secret: bytes, found: Found = NOT_ASKED
+    tiers: Tiers,
+    lookup: Lookup,
+    now: float,
+    *,
+    secret: bytes,
+    found: Found = NOT_ASKED,
+    under: bytes | None = None,
 ) -> StoredResponse | None:
     """L2's copy; at most two look-ups, each batched with those of its tick.
 
-    `found` is what L2 had under the primary key; of no use where L1 knows a Vary record by now.
+    `found` is what L2 had under the key `under` (None: the primary one); of no use where another is the
+    entry's, as L1 knows a Vary record by now.
     """
-    if isinstance(found, NotAsked) or lookup.record is not None:
+    if isinstance(found, NotAsked) or lookup.entry_key != (under or lookup.key.digest):
         found = await tiers.look_up(lookup.entry_key)
     entry = found
     if isinstance(entry, VaryRecord):

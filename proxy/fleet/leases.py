@@ -4,6 +4,7 @@
                       renewed while held; ends LEASE_SECONDS after its holder's death
 
 Owns the keys `<namespace>:lease:<hex>`; an ACL needs `+set +get +del +eval ~<namespace>:lease:*`.
+A claim brings along what L2 has, looked for after it: who had the lease may have filled L2 meanwhile.
 A lease only saves fetches: whoever loses one, or cannot ask, fetches for itself, and the invalidation log
 alone decides what may be served. So nothing here is an error, and no wait is longer than one `l2.timeout`.
 """
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from proxy.model import Claim
+from proxy.model import NOT_ASKED, Claim, Entry, Found
 from proxy.observe.tasks import spawn
 
 LEASE_SECONDS = 1.0
@@ -24,8 +25,9 @@ LEASE_SECONDS = 1.0
 while the others still wait."""
 RENEW_SECONDS = 0.3
 """Two renewals may be lost, or the loop stand still as long, before another replica fetches too."""
-MOST_COMMANDS = 256
-"""Of one round trip; a thousand would keep the server from all others for a millisecond."""
+MOST_CLAIMS = 128
+"""Of one round trip, releases and renewals among them. A claim is two commands, and a thousand commands would
+keep the server from all others for a millisecond."""
 
 _LONE = b"lone"
 _RENEW = """
@@ -61,12 +63,18 @@ class Link(Protocol):
 
 class _Sent(NamedTuple):
     name: bytes
-    command: Command
-    reply: asyncio.Future[object]
+    commands: tuple[Command, ...]
+    """They travel together, in this order."""
+    replies: asyncio.Future[Sequence[object]]
+    """One a command; none where nobody answered."""
 
 
 LinkOf = Callable[[bytes], Link | None]
 """The way to the server that has a key; None while nobody knows it."""
+Reading = tuple[Link, Command, Callable[[object], Entry | None]]
+"""How an entry of L2 is read: from where, by what, and what the reply means."""
+ReadingOf = Callable[[bytes], Reading | None]
+"""How the entry of a key is read; None: not in the round trip of a claim."""
 
 
 class Leases:
@@ -76,11 +84,13 @@ class Leases:
         self,
         link_of: LinkOf,
         *,
+        reading_of: ReadingOf = lambda key: None,
         namespace: str,
         token: Callable[[], bytes],
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._link_of = link_of
+        self._reading_of = reading_of
         self._prefix = f"{namespace}:lease:".encode()
         self._token = token
         self._pause = pause
@@ -94,14 +104,27 @@ class Leases:
     def __repr__(self) -> str:
         return f"<Leases {len(self._held)} held>"
 
-    async def claim(self, key: bytes) -> Claim:
-        """Take the lease of `key` if nobody has it."""
+    async def claim(self, key: bytes, entry_key: bytes) -> tuple[Claim, Found]:
+        """Take the lease of `key` if nobody has it, and what L2 has under `entry_key` after that.
+
+        In one round trip where both are on one server, whose commands of one connection keep their order.
+        """
         if key in self._held:
-            return Claim.TAKEN
-        token = self._token()
-        name = self._name(key)
+            return Claim.TAKEN, NOT_ASKED
+        token, name = self._token(), self._name(key)
+        reading = self._reading_of(entry_key)
+        if reading is not None and reading[0] is not self._link_of(name):
+            reading = None
         words = ("SET", name, token, "NX", "GET", "PX", int(LEASE_SECONDS * 1000))
-        holder = await self._send(name, (words, {"get": True}))
+        claiming: Command = (words, {"get": True})
+        commands = (claiming,) if reading is None else (claiming, reading[1])
+        replies = await self._send(name, *commands)
+        # Read before it counts as ours: whatever fails here, it is not renewed.
+        found = NOT_ASKED if reading is None or not replies else reading[2](replies[1])
+        return self._claimed(key, token, replies), found
+
+    def _claimed(self, key: bytes, token: bytes, replies: Sequence[object]) -> Claim:
+        holder = replies[0] if replies else ()
         if holder is not None:
             return _CLAIMS.get(holder, Claim.TAKEN) if isinstance(holder, bytes) else Claim.UNAVAILABLE
         self._held[key] = token
@@ -137,38 +160,47 @@ class Leases:
             # A renewal that fails or comes too late costs another replica's fetch, nothing else.
             await asyncio.wait([self._renewal(key, token) for key, token in self._held.items()])
 
-    def _renewal(self, key: bytes, token: bytes) -> asyncio.Future[object]:
+    def _renewal(self, key: bytes, token: bytes) -> asyncio.Future[Sequence[object]]:
         name = self._name(key)
         return self._send(name, _evaluated(_RENEW, name, token, int(LEASE_SECONDS * 1000)))
 
-    def _send(self, name: bytes, command: Command) -> asyncio.Future[object]:
-        """The reply to come; any tuple or exception is a failure."""
-        loop = asyncio.get_running_loop()
-        reply: asyncio.Future[object] = loop.create_future()
+    def _send(self, name: bytes, *commands: Command) -> asyncio.Future[Sequence[object]]:
+        """The replies to come; any tuple or exception among them is a failure."""
+        replies: asyncio.Future[Sequence[object]] = asyncio.get_running_loop().create_future()
         if not self._waiting:
-            loop.call_soon(self._flush)
-        self._waiting.append(_Sent(name, command, reply))
-        return reply
+            spawn("leases", self._flush())
+        self._waiting.append(_Sent(name, commands, replies))
+        return replies
 
-    def _flush(self) -> None:
+    async def _flush(self) -> None:
+        """All that was sent by the time that this task begins: what one tick sends."""
         waiting, self._waiting = self._waiting, []
         by_link: dict[Link | None, list[_Sent]] = {}
         for sent in waiting:
             by_link.setdefault(self._link_of(sent.name), []).append(sent)
-        for link, together in by_link.items():
-            for start in range(0, len(together), MOST_COMMANDS):
-                spawn("leases", self._exchange(link, together[start : start + MOST_COMMANDS]))
+        trips = [
+            (link, together[start : start + MOST_CLAIMS])
+            for link, together in by_link.items()
+            for start in range(0, len(together), MOST_CLAIMS)
+        ]
+        for link, together in trips[1:]:
+            spawn("leases", self._exchange(link, together))
+        await self._exchange(*trips[0])
 
     async def _exchange(self, link: Link | None, together: Sequence[_Sent]) -> None:
         replies: Sequence[object] = ()
         try:
             if link is not None:
-                answer = await link.ask_all("lease", [sent.command for sent in together])
+                commands = [command for sent in together for command in sent.commands]
+                answer = await link.ask_all("lease", commands)
                 replies = answer if isinstance(answer, list) else ()
         finally:
-            for index, sent in enumerate(together):
-                if not sent.reply.done():  # whoever asked may have gone
-                    sent.reply.set_result(replies[index] if index < len(replies) else ())
+            start = 0
+            for sent in together:
+                end = start + len(sent.commands)
+                if not sent.replies.done():  # whoever asked may have gone
+                    sent.replies.set_result(replies[start:end])
+                start = end
         self._note(replies)
 
     def _note(self, replies: Sequence[object]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic, time
 
 from proxy.model import Entry
@@ -17,7 +18,7 @@ from proxy.observe.metrics import Metrics
 from proxy.store.batching import Batcher, Then
 from proxy.store.codec import KEY_FORMAT, Garbage, decode, encode
 from proxy.store.redis_client import connect
-from proxy.store.redis_link import Failure, Fault, RedisLink
+from proxy.store.redis_link import Command, Failure, Fault, RedisLink
 from proxy.store.redis_servers import PerServer
 from proxy.store.redis_shard import RedisShard, Write, count_failed_writes
 from proxy.store.redis_topology import Topology
@@ -27,6 +28,8 @@ FLUSH_SECONDS = 1.0
 """How long anybody waits for the writes that are queued."""
 LONGEST_TTL_SECONDS = 10 * 365 * 86400.0
 """An origin may state any lifetime, even one that the server would refuse as a number."""
+
+Reading = tuple[RedisLink, Command, Callable[[object], Entry | None]]
 
 
 class RedisStore:
@@ -105,6 +108,19 @@ class RedisStore:
             return pending
         return await self._reads.look_up(key)
 
+    def reading(self, key: bytes, *, together: int) -> Reading | None:
+        """For who asks the same server something else: how it reads an entry in the same round trip.
+
+        Gives the way, the command, and what its reply means. None: `look_up` knows at once, or the values
+        of as many as may travel `together` would be too large.
+        """
+        shard = self._shard_of(key)
+        if shard is None or shard.link.is_open or self._writes.pending(key) is not None:
+            return None
+        if self._reads.keys_together < together:
+            return None
+        return shard.link, (("MGET", self._name(key)), {}), partial(self._read, key)
+
     def ask(self, key: bytes, then: Then) -> bool:
         """Look up without a wait: `then` is called once, in a later step. False: `look_up` knows at once."""
         shard = self._shard_of(key)
@@ -166,6 +182,15 @@ class RedisStore:
         if found:
             self._metrics.l2_operations.add("get", "hit", by=len(found))
         return found
+
+    def _read(self, key: bytes, reply: object) -> Entry | None:
+        value = reply[0] if isinstance(reply, list) and len(reply) == 1 else reply
+        if isinstance(value, bytes):
+            self._reads.learn([len(value)])
+        entry = self._decoded(key, value)
+        if entry is not None:
+            self._metrics.l2_operations.add("get", "hit")
+        return entry
 
     def _by_server(self, keys: Iterable[bytes]) -> dict[RedisShard | None, list[bytes]]:
         """All keys that travel together."""

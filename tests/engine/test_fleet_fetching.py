@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from proxy.engine.fleet_fetching import FAILED_SECONDS, UNSHARED_SECONDS
-from proxy.model import Answer, CacheStatus, Forward, Outcome, Part, StoredResponse, Validity
+from proxy.model import Answer, CacheStatus, Forward, Outcome, Part, StoredResponse, Validity, VaryRecord
+from proxy.policy.cache_key import variant_key
 from tests.support.engine_fakes import REFUSED, Engine, FakeL2, FakeLeases, body_of, reply, turns
-from tests.support.routing import get
+from tests.support.responses import NOW
+from tests.support.routing import SECRET, get
 
 NO_CACHE = b"no-cache, max-age=100"
 ETAG = (b"ETag", b'"1"')
@@ -20,8 +22,12 @@ ETAG = (b"ETag", b'"1"')
 class Fleet:
     """Replicas with one L2, one set of leases, and an origin each, so that it is seen who was asked."""
 
+    looks_along = False
+    """A claim brings along what L2 has."""
+
     def __init__(self, replicas: int = 2, **policy: Any) -> None:
-        self.l2, self.leases = FakeL2(), FakeLeases()
+        self.l2 = FakeL2()
+        self.leases = FakeLeases(self.l2 if self.looks_along else None)
         self.replicas = [Engine(l2=self.l2, leases=self.leases, **policy) for _ in range(replicas)]
         self.key = self.replicas[0].lookup(get()).flight_key()
 
@@ -49,6 +55,11 @@ class Fleet:
     def step(self, seconds: float) -> None:
         for replica in self.replicas:
             replica.step(seconds)
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["looks-after", "looks-along"])
+def looks_along(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fleet, "looks_along", request.param)
 
 
 async def waiting(engine: Engine, group: asyncio.TaskGroup, *lines: Any) -> asyncio.Task[Answer]:
@@ -95,6 +106,23 @@ async def test_what_was_filled_before_the_lease_was_ours_is_found() -> None:
 
     assert (answer.outcome, fleet.asked, fleet.turns(0)) == (Outcome.COLLAPSED, [0], {"shared": 1})
     assert (fleet.leases.holders, fleet.leases.lone) == (set(), {})
+    assert fleet.l2.asked == [fleet.key] * 2
+
+
+async def test_a_variant_is_looked_for_under_its_own_key() -> None:
+    fleet = Fleet(1)
+    entry = await Fleet(1).filled()
+    language = (b"Accept-Language", b"de")
+    variant = variant_key(fleet.key, (b"accept-language",), get(b"/", language).fields, secret=SECRET)
+    fleet.l2.entries[fleet.key] = VaryRecord((b"accept-language",), (variant,), NOW + 100)
+    fleet.l2.on_look_up = lambda: (
+        fleet.l2.entries.update({variant: entry}) if len(fleet.l2.asked) > 2 else None
+    )
+    answer = await fleet.replicas[0].ask(b"/", language)
+    await fleet.replicas[0].settle()
+
+    assert (answer.outcome, fleet.asked) == (Outcome.COLLAPSED, [0])
+    assert fleet.l2.asked == [fleet.key, variant, variant]
 
 
 async def test_another_takes_over_when_the_lease_ends_without_an_answer() -> None:

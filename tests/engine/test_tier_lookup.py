@@ -82,3 +82,24 @@ async def test_a_record_where_l2_should_hold_a_variant_is_nothing() -> None:
     record = VaryRecord(LANGUAGE, (key,), NOW + 100)
     l2.entries |= {primary: record, key: record}
     assert await look_up(engine.tiers, lookup, NOW, secret=SECRET) is None
+
+
+async def test_what_was_found_under_the_key_of_the_entry_is_not_asked_for_again() -> None:
+    engine, l2 = engine_with_l2()
+    lookup = engine.lookup(REQUEST)
+    key = variant_key(lookup.key.digest, LANGUAGE, REQUEST.fields, secret=SECRET)
+    found = await look_up(engine.tiers, lookup, NOW, secret=SECRET, found=entry())
+    lookup.narrow(VaryRecord(LANGUAGE, (key,), NOW + 100), key)
+    variant = await look_up(engine.tiers, lookup, NOW, secret=SECRET, found=entry(), under=key)
+
+    assert (found, variant, l2.asked) == (entry(), entry(), [])
+
+
+async def test_what_was_found_under_the_primary_key_is_of_no_use_for_a_variant() -> None:
+    engine, l2 = engine_with_l2()
+    lookup = engine.lookup(REQUEST)
+    key = variant_key(lookup.key.digest, LANGUAGE, REQUEST.fields, secret=SECRET)
+    lookup.narrow(VaryRecord(LANGUAGE, (key,), NOW + 100), key)
+
+    assert await look_up(engine.tiers, lookup, NOW, secret=SECRET, found=entry()) is None
+    assert l2.asked == [key]

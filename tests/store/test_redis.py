@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from proxy.observe.tasks import running, spawn
 from proxy.store.codec import encode
 from proxy.store.redis import FLUSH_SECONDS, LONGEST_TTL_SECONDS
+from proxy.store.redis_link import Failure, Fault
 from proxy.store.sizes import entry_bytes
 from tests.support.certificates import make_authority
 from tests.support.cut_link import CutLink
@@ -56,6 +57,31 @@ class TestReading:
             assert found == [None if n % 2 else response(b"%d" % n) for n in range(1000)]
             assert server.calls("mget") == 1
             assert l2.operations("get") == {"hit": 500, "miss": 500}
+
+    async def test_who_asks_something_else_may_read_along(self, server: Valkey) -> None:
+        async with opened(server.url) as l2:
+            l2.store.put(KEY, response(b"body"))
+            assert l2.store.reading(KEY, together=1) is None  # it is known already
+            await l2.written()
+            reading = l2.store.reading(KEY, together=1)
+
+            assert reading is not None
+            link, command, read = reading
+            assert link is l2.store.link_of(b"")
+            replies = await link.ask_all("test", [command])
+            assert isinstance(replies, list)
+            assert read(replies[0]) == response(b"body")
+            assert read(Failure(Fault.REFUSED, "no")) is None
+            assert l2.operations("get") == {"hit": 1, "refused": 1}
+
+    async def test_large_values_are_not_read_along_by_many(self, server: Valkey) -> None:
+        async with opened(server.url, timeout=5.0) as l2:
+            l2.store.put(KEY, response(b"x" * MIB))
+            await l2.written()
+            await l2.store.look_up(KEY)
+
+            assert l2.store.reading(KEY, together=2) is None
+            assert l2.store.reading(KEY, together=1) is not None
 
     async def test_look_ups_of_two_ticks_are_two_commands(self, server: Valkey) -> None:
         async with opened(server.url) as l2:

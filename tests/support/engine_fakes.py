@@ -22,6 +22,7 @@ from proxy.engine.refreshing import Refresher
 from proxy.engine.request_flow import RequestFlow
 from proxy.engine.spool import SpoolBudget
 from proxy.model import (
+    NOT_ASKED,
     Answer,
     BodyBroken,
     Capture,
@@ -30,6 +31,7 @@ from proxy.model import (
     FailureKind,
     FieldLine,
     Fields,
+    Found,
     Framing,
     Held,
     OriginFailure,
@@ -259,25 +261,25 @@ class FakeL2:
 
 
 class FakeLeases:
-    """Who fetches what, among the engines of a test."""
+    """Who fetches what, among the engines of a test. With an L2, a claim looks there, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, l2: FakeL2 | None = None) -> None:
+        self._l2 = l2
         self.holders: set[bytes] = set()
         self.lone: dict[bytes, float] = {}
         """Key -> for how long it was said that nobody is to wait; the test ends it."""
         self.is_down = False
 
-    async def claim(self, key: bytes) -> Claim:
-        """Take it if nobody has it."""
+    async def claim(self, key: bytes, entry_key: bytes) -> tuple[Claim, Found]:
+        """Take it if nobody has it; then look."""
         await asyncio.sleep(0)
         if self.is_down:
-            return Claim.UNAVAILABLE
+            return Claim.UNAVAILABLE, NOT_ASKED
         if key in self.lone:
-            return Claim.LONE
-        if key in self.holders:
-            return Claim.TAKEN
+            return Claim.LONE, NOT_ASKED
+        claim = Claim.TAKEN if key in self.holders else Claim.HELD
         self.holders.add(key)
-        return Claim.HELD
+        return claim, NOT_ASKED if self._l2 is None else await self._l2.look_up(entry_key)
 
     def release(self, key: bytes, *, lone_seconds: float = 0.0) -> None:
         """Give it back."""
