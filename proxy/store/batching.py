@@ -80,7 +80,8 @@ class Batcher:
             self._value_bytes = max(sum(sizes) / len(sizes), self._value_bytes * _FORGETTING)
 
     @property
-    def _keys_together(self) -> int:
+    def keys_together(self) -> int:
+        """How many keys one fetch takes, as large as values are."""
         fitting = int(self._most_bytes / max(self._value_bytes, 1.0))
         return max(1, min(fitting, self._most_keys))
 
@@ -95,7 +96,7 @@ class Batcher:
         """Those that travel together now."""
         self._is_beginning = False
         waiting, self._waiting = self._waiting, {}
-        together = self._keys_together
+        together = self.keys_together
         if len(waiting) > together:
             self._waiting = {key: waiting.pop(key) for key in tuple(islice(waiting, together, None))}
             self._begin()

@@ -17,8 +17,8 @@ from proxy.model import Entry
 from proxy.observe.metrics import Metrics
 from proxy.store.batching import Batcher, Then
 from proxy.store.codec import KEY_FORMAT, Garbage, decode, encode
-from proxy.store.redis_client import connect
-from proxy.store.redis_link import Command, Failure, Fault, RedisLink
+from proxy.store.redis_client import Command, connect
+from proxy.store.redis_link import Failure, Fault, RedisLink
 from proxy.store.redis_servers import PerServer
 from proxy.store.redis_shard import RedisShard, Write, count_failed_writes
 from proxy.store.redis_topology import Topology
