@@ -69,7 +69,8 @@ class Batcher:
     def ask(self, key: bytes, then: Then) -> None:
         """The same without a wait: `then` is called with it, once, in a later step."""
         self._waiting.setdefault(key, []).append(then)
-        self._begin()
+        if not self._is_beginning:  # most join a fetch that is
+            self._begin()
 
     def learn(self, sizes: Sequence[int]) -> None:
         """A fetch brought values of so many bytes; the next ones take fewer keys where values are large.

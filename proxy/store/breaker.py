@@ -20,36 +20,34 @@ CALM_SECONDS = 10.0
 class Breaker:
     """Knows whether L2 is asked, and how long to wait before it is tried again."""
 
-    __slots__ = ("_clock", "_closed_at", "_opened_at")
+    __slots__ = ("_clock", "_closed_at", "_opened_at", "is_open")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._closed_at = clock() - CALM_SECONDS
-        self._opened_at: float | None = None
+        self._opened_at = 0.0
+        self.is_open = False
+        """L2 is not asked. No property: each look-up asks."""
 
     def __repr__(self) -> str:
         return f"<Breaker {'open' if self.is_open else 'closed'}>"
 
-    @property
-    def is_open(self) -> bool:
-        """L2 is not asked."""
-        return self._opened_at is not None
-
     def failed(self) -> bool:
         """An operation failed; True if that opened the breaker."""
-        if self._opened_at is not None:
+        if self.is_open:
             return False
+        self.is_open = True
         self._opened_at = self._clock()
         return True
 
     def recovered(self) -> None:
         """A probe was answered."""
-        self._opened_at = None
+        self.is_open = False
         self._closed_at = self._clock()
 
     def seconds_to_first_probe(self) -> float:
         """How long to leave the server alone after the breaker opened."""
-        if self._opened_at is None:
+        if not self.is_open:
             return 0.0
         was_calm = self._opened_at - self._closed_at >= CALM_SECONDS
         return 0.0 if was_calm else PROBE_SECONDS

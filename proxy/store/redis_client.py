@@ -103,10 +103,11 @@ async def _reply(
     client: Redis, connection: AbstractConnection, name: Word, options: Mapping[str, bool]
 ) -> object:
     try:
-        reply: object = await client.parse_response(connection, name, **options)  # type: ignore[arg-type]
+        reply: object = await connection.read_response()
     except ResponseError as error:
         return error
-    return reply
+    read = client.response_callbacks.get(name)  # type: ignore[arg-type]
+    return reply if read is None else read(reply, **options)
 
 
 class _Pool(ConnectionPool):
