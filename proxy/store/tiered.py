@@ -25,9 +25,8 @@ class TieredStore:
         self._memory = memory
         self._shared = shared
         self._sheds = on_error == "shed"
-        # The methods themselves, not ones around them: a hit asks nothing else of the stores.
+        # The method itself, not one around it: a hit asks nothing else of the stores.
         self.peek = memory.peek
-        self.ask = _ask_nobody if shared is None else shared.ask
 
     def __repr__(self) -> str:
         return f"<TieredStore {self._memory!r} {self._shared!r}>"
@@ -56,6 +55,10 @@ class TieredStore:
         """L2 only; batched with all look-ups of this loop tick. A failure of L2 is None."""
         return None if self._shared is None else await self._shared.look_up(key)
 
+    def ask(self, key: bytes, then: Callable[[Entry | None], None]) -> bool:
+        """The same without a wait: `then` is called with it in a later step. False: nothing was asked."""
+        return self._shared is not None and self._shared.ask(key, then)
+
     def back_fill(self, key: bytes, entry: Entry, now: float, *, idle: float | None) -> Held:
         """Into L1 what L2 answered, with its writer's `born`."""
         return self._memory.put(key, entry, now, idle)
@@ -76,7 +79,3 @@ class TieredStore:
     def drop(self, key: bytes, *, cause: str) -> None:
         """Out of L1; `cause` counts the eviction. L2 keeps what nobody may use: it ends by itself."""
         self._memory.drop(key, cause)
-
-
-def _ask_nobody(_key: bytes, _then: Callable[[Entry | None], None]) -> bool:
-    return False
