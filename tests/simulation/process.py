@@ -12,7 +12,8 @@ from proxy.engine.lookup import Lookup
 from proxy.fleet.log import Draft, Id, LogFailure, Page, Roll
 from proxy.fleet.reach import Reach
 from proxy.fleet.redis_log import RedisLog
-from proxy.model import Answer, Claim, Entry, Position, StoredResponse
+from proxy.model import NOT_ASKED, Answer, Claim, Entry, Position, StoredResponse
+from proxy.model import Found as InL2
 from proxy.observe.metrics import Metrics
 from proxy.policy.invalidation import Selector
 from proxy.store.memory import MemoryStore
@@ -269,15 +270,24 @@ class SharedTier:
         if process.is_cut:
             await process.travel(0.05)
             return None
+        return await self.bring(key)
+
+    async def bring(self, key: bytes) -> Entry | None:
+        """What the server has now, on its way back."""
+        process = self._process
         entry = self.read(key)
         fill = self._fill("back-fill", entry)
         try:
-            await process.travel(world.latency())
+            await process.travel(self._world.latency())
         except BaseException:
             process.fills.drop(fill)
             raise
         process.fills.land(fill)
         return entry
+
+    def is_written(self, key: bytes) -> bool:
+        """It waits for its write, or is being written."""
+        return self._writes.pending(key) is not None
 
     def read(self, key: bytes) -> Entry | None:
         """At the server."""
@@ -324,19 +334,22 @@ class Leases:
         self._process = process
         self._world = process.world
 
-    async def claim(self, key: bytes) -> Claim:
-        """SET NX GET PX."""
+    async def claim(self, key: bytes, entry_key: bytes) -> tuple[Claim, InL2]:
+        """SET NX GET PX; for every second key, behind it, what L2 has: as if one of two servers had both."""
         process, world = self._process, self._world
         await process.travel(world.latency())
         if process.is_cut:
-            return Claim.UNAVAILABLE
+            return Claim.UNAVAILABLE, NOT_ASKED
         holder, until = world.leases.get(key, (None, 0.0))
         is_renewed = holder is not None and not (holder.is_dead or holder.is_paused)
         is_taken = is_renewed or until > world.now
         if not is_taken:
             world.leases[key] = process, world.now + LEASE_SECONDS
-        await process.travel(world.latency())
-        return Claim.TAKEN if is_taken else Claim.HELD
+        claim = Claim.TAKEN if is_taken else Claim.HELD
+        if entry_key[0] % 2 or process.shared.is_written(entry_key):
+            await process.travel(world.latency())
+            return claim, NOT_ASKED
+        return claim, await process.shared.bring(entry_key)
 
     def release(self, key: bytes, *, lone_seconds: float = 0.0) -> None:
         """DEL, if it is still ours."""
