@@ -102,7 +102,8 @@ def nominated(fields: Fields, keyed: AbstractSet[bytes] = frozenset()) -> frozen
 
 
 def _nominated(options: bytes) -> frozenset[bytes]:
-    return frozenset(name for name in list_members([options]) if not _is_end_to_end(name))
+    # What is dropped anyhow needs no set of its own: with `keep-alive` that would be one for each message.
+    return frozenset(name for name in list_members([options]) if not _is_end_to_end(name)) - HOP_BY_HOP
 
 
 # Nearly always `keep-alive` or `close`.

@@ -191,3 +191,9 @@ def test_an_interim_head_gets_nothing_added() -> None:
     head = received(103, (b"Link", b"</a>"), (b"Connection", b"close"), (b"Content-Length", b"3"))
 
     assert interim_head(head) == ResponseHead(103, Fields([(b"Link", b"</a>")]), b"X")
+
+
+def test_connection_nominates_only_what_is_not_dropped_anyhow() -> None:
+    fields = Fields([(b"Connection", b"Keep-Alive, close, X-Private, TE")])
+
+    assert nominated(fields) == {b"close", b"x-private"}
