@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from bench.load import wrk
-from bench.machine import two_cores
+from bench.machine import interpreter, two_cores
 from bench.profiling import profiled
 from bench.report import table
 from bench.report.publishing import write_page, write_report
@@ -49,6 +49,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     for lacking in filter(None, (wrk.missing(), nginx_base.missing_nginx())):
         sys.exit(f"the benchmark needs a load and an origin: {lacking}")
     session = _session(arguments)
+    session.say(f"ours on {interpreter()}")
     os.sched_setaffinity(0, {session.load_core})
     wanted = frozenset(arguments.scenarios or NAMES)
     for scenario in SCENARIOS:

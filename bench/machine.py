@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import socket
+import sysconfig
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -38,6 +40,15 @@ def is_listening(port: int) -> bool:
     with closing(socket.socket()) as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def interpreter() -> str:
+    """The Python that runs this, and ours of this checkout; builds differ by a tenth."""
+    arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    build = "with" if "--enable-optimizations" in arguments else "WITHOUT"
+    return (
+        f"{platform.python_implementation()} {platform.python_version()}, built {build} optimizations (PGO)"
+    )
 
 
 def most_open_files() -> int:

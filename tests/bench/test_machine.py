@@ -5,8 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 
-from bench.machine import busy_share, cpu_seconds, family_of, free_ports, is_listening, resident_bytes
+import pytest
+
+from bench.machine import (
+    busy_share,
+    cpu_seconds,
+    family_of,
+    free_ports,
+    interpreter,
+    is_listening,
+    resident_bytes,
+)
 
 GONE = 2**22 + 1
 """No process has this id: the kernel's limit is below."""
@@ -39,3 +50,15 @@ def test_free_ports_differ_and_nobody_listens_there() -> None:
 
     assert len(set(ports)) == 3
     assert not any(map(is_listening, ports))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [("'--prefix=/usr' '--enable-optimizations'", "with"), ("'--prefix=/usr'", "WITHOUT"), (None, "WITHOUT")],
+)
+def test_who_runs_is_told_how_its_python_was_built(
+    monkeypatch: pytest.MonkeyPatch, arguments: str | None, said: str
+) -> None:
+    monkeypatch.setattr(sysconfig, "get_config_var", {"CONFIG_ARGS": arguments}.get)
+
+    assert interpreter() == f"CPython {sys.version.split()[0]}, built {said} optimizations (PGO)"
