@@ -233,6 +233,10 @@ class TestFailover:
     def follow(self, follower, leader):
         """Replicate, and wait until all of it has arrived."""
         follower.ask("REPLICAOF", "127.0.0.1", leader.port)
+        self.catch_up(leader)
+
+    def catch_up(self, leader):
+        """Wait until all that was written has arrived: WAIT speaks of what its own connection wrote."""
         with redis.Redis(port=leader.port) as client:
             client.set("mark", "1")
             for _ in range(200):
@@ -256,8 +260,7 @@ class TestFailover:
         alive = two.hold(two.fetch(b"/x"))
         dead = two.hold(two.fetch(b"/b"))
         epoch = two.log.capture().born.number
-        with redis.Redis(port=first.port) as client:
-            client.wait(1, 1_000)
+        self.catch_up(first)
         second.ask("REPLICAOF", "NO", "ONE")
         self.move(link, second)
         await self.read_on(one, two)
