@@ -196,12 +196,14 @@ class Leases:
                 replies = answer if isinstance(answer, list) else ()
         finally:
             start = 0
+            of_leases: list[object] = []
             for sent in together:
                 end = start + len(sent.commands)
                 if not sent.replies.done():  # whoever asked may have gone
                     sent.replies.set_result(replies[start:end])
+                of_leases += replies[start : start + 1]  # what is looked for behind it is L2's news
                 start = end
-        self._note(replies)
+        self._note(of_leases)
 
     def _note(self, replies: Sequence[object]) -> None:
         """A server that is down is the link's news; one that refuses is ours, and only once."""

@@ -175,6 +175,7 @@ class ClientConnection(RequestHandler):
             self._intake.add(data)
             self._intake.add(later)
             self._advance()
+            self._heed_end()
         elif not self.is_answering:
             self.end_plain(may_go_on=True)
 
@@ -230,8 +231,7 @@ class ClientConnection(RequestHandler):
             self.output.watch_flush()
             return False
         self._has_ended = True
-        if self._body is not None:
-            self._break_body(self._body, "the client ended the request's body early")
+        self._heed_end()
         return True
 
     def pause_writing(self) -> None:
@@ -323,6 +323,13 @@ class ClientConnection(RequestHandler):
             self._end_body(body)
         elif is_excessive:
             self._break_body(body, "too many bytes of chunk extensions or trailers")
+
+    def _heed_end(self) -> None:
+        """The client sends no more, or we want no more, maybe since before what has come was looked at."""
+        if self._has_ended and self._body is not None:
+            self._break_body(self._body, "the client ended the request's body early")
+        elif self.is_spent and not self.is_answering:
+            self.force_close()
 
     def _end_body(self, body: ArrivingBody) -> None:
         self._body = None

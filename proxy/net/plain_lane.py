@@ -24,7 +24,7 @@ from proxy.net.head_memo import HeadMemo
 from proxy.net.head_reading import HEAD_END
 from proxy.net.plain_head import IF_NONE_MATCH, Shape, names_in, read_plain, shape_of
 from proxy.net.request_reading import normal_host
-from proxy.net.standing_hit import AGAIN_SECONDS, MOST_BODY_BYTES, Pieces, Said, Standing, pieces_of
+from proxy.net.standing_hit import AGAIN_SECONDS, MOST_BYTES, Pieces, Said, Standing, pieces_of
 from proxy.net.turns import Turns
 from proxy.policy.preconditions import has_tag
 
@@ -189,7 +189,8 @@ class PlainLane:
 
     def _stand(self, planned: Planned, hit: Hit, now: float) -> Standing | None:
         """None: it is asked for too seldom, or too large, to keep its bytes."""
-        if now >= planned.again_until or len(hit.stored.body) > MOST_BODY_BYTES:
+        stored = hit.stored
+        if now >= planned.again_until or len(stored.lines) + len(stored.body) > MOST_BYTES:
             planned.again_until = now + AGAIN_SECONDS
             return None
         lasting = self._flow.lasting(planned.plan, hit)

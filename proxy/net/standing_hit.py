@@ -15,8 +15,8 @@ from proxy.model import FieldLine, Hit
 from proxy.net import wire
 from proxy.net.answering import COPIED_BYTES
 
-MOST_BODY_BYTES = 2048
-"""Of a hit whose bytes are kept: with all that the lane remembers these are some megabytes."""
+MOST_BYTES = 2048
+"""Of fields and body of a hit whose bytes are kept: for all plans that the lane remembers some megabytes."""
 AGAIN_SECONDS = 1.0
 """Who is asked for twice within this time gets its bytes kept."""
 

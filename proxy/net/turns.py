@@ -13,8 +13,13 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
+import structlog
+
 PASS_SECONDS = 0.001
 """For new requests, of a pass in which others are under way."""
+
+
+_log = structlog.get_logger("sidecache.requests")
 
 
 class Waiting(Protocol):
@@ -22,6 +27,9 @@ class Waiting(Protocol):
 
     def resume(self, data: bytes) -> None:
         """It has come."""
+
+    def abort(self) -> None:
+        """Cut it off."""
 
 
 class Turns:
@@ -58,11 +66,19 @@ class Turns:
         self._ends_at = 0.0
         while waiting:
             connection, data = waiting.popleft()
-            connection.resume(data)
+            _resume(connection, data)
             if self._clock() >= ends_at:
                 break
         if waiting:
             self._begin(_OVER)
+
+
+def _resume(connection: Waiting, data: bytes) -> None:
+    try:
+        connection.resume(data)
+    except Exception:  # noqa: BLE001 - a defect of ours: it must not leave the others waiting
+        _log.exception("a request that waited crashed")
+        connection.abort()
 
 
 _OVER = -1.0

@@ -85,9 +85,10 @@ async def exchange(client: Redis, commands: Sequence[Command]) -> list[object]:
     try:
         sent = b"".join([encoded(words) for words, _ in commands])
         await connection.send_packed_command(sent, check_health=False)
-        return [await _reply(client, connection, words[0], options) for words, options in commands]
+        replies = [await _reply(connection) for _ in commands]
     finally:
         await pool.release(connection)
+    return [_read(client, command, reply) for command, reply in zip(commands, replies, strict=True)]
 
 
 def encoded(words: Sequence[Word]) -> bytes:
@@ -99,15 +100,18 @@ def encoded(words: Sequence[Word]) -> bytes:
     return b"".join(pieces)
 
 
-async def _reply(
-    client: Redis, connection: AbstractConnection, name: Word, options: Mapping[str, bool]
-) -> object:
+async def _reply(connection: AbstractConnection) -> object:
     try:
         reply: object = await connection.read_response()
     except ResponseError as error:
         return error
-    read = client.response_callbacks.get(name)  # type: ignore[arg-type]
-    return reply if read is None else read(reply, **options)
+    return reply
+
+
+def _read(client: Redis, command: Command, reply: object) -> object:
+    words, options = command
+    read = client.response_callbacks.get(words[0])  # type: ignore[arg-type]
+    return reply if read is None or isinstance(reply, ResponseError) else read(reply, **options)
 
 
 class _Pool(ConnectionPool):

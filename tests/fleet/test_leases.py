@@ -343,11 +343,13 @@ class TestLooking:
         async with looking(server) as (l2, leases):
             server.ask("ACL", "SETUSER", "default", "-mget")
             try:
-                claimed = await leases.claim(KEY, ENTRY_KEY)
+                with capture_logs() as lines:
+                    claimed = await leases.claim(KEY, ENTRY_KEY)
             finally:
                 server.ask("ACL", "SETUSER", "default", "+mget")
 
             assert claimed == (Claim.HELD, None)
+            assert lines == []  # no lease was refused
             assert l2.operations("get") == {"refused": 1}
 
     async def test_what_is_on_another_server_is_not_asked_along(

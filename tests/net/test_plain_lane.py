@@ -16,8 +16,8 @@ from proxy.model import NOT_ASKED, Hit
 from proxy.net import head_memo, plain_lane
 from proxy.net.head_memo import HeadMemo
 from proxy.net.plain_lane import MOST_PLAN_BYTES, MOST_PLANS, MOST_SHAPES, PlainLane, missing_internals
-from proxy.net.standing_hit import MOST_BODY_BYTES
-from tests.support.canned_flow import CannedFlow, Served, plain_hit, serving
+from proxy.net.standing_hit import MOST_BYTES
+from tests.support.canned_flow import LINES, CannedFlow, Served, plain_hit, serving
 from tests.support.raw_client import RawAnswer, RawClient, connected, request, settle
 
 ON_BOTH_LOOPS = True
@@ -193,10 +193,20 @@ async def test_what_is_asked_for_seldom_is_made_anew(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("again")
 async def test_large_answers_are_made_anew() -> None:
-    flow = lasting(a=plain_hit(b"x" * (MOST_BODY_BYTES + 1)))
+    flow = lasting(a=plain_hit(b"x" * (MOST_BYTES + 1)))
     async with serving(flow) as served, connected(served.where) as client:
         for _ in range(4):
-            assert len((await ask(client)).body) == MOST_BODY_BYTES + 1
+            assert len((await ask(client)).body) == MOST_BYTES + 1
+
+        assert served.flow.repeats == 0
+
+
+@pytest.mark.usefixtures("again")
+async def test_answers_with_many_fields_are_made_anew() -> None:
+    flow = lasting(a=plain_hit(lines=LINES + b"X-Long: %b\r\n" % (b"x" * MOST_BYTES)))
+    async with serving(flow) as served, connected(served.where) as client:
+        for _ in range(4):
+            assert (await ask(client)).body == b"plain"
 
         assert served.flow.repeats == 0
 

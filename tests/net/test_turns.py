@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from proxy.model import Answer, Request
 from proxy.net.turns import PASS_SECONDS, Turns
@@ -43,8 +44,12 @@ class Line:
 
 class _Request:
     def __init__(self, line: Line, takes: float) -> None:
+        self.is_aborted = False
         self._line = line
         self._takes = takes
+
+    def abort(self) -> None:
+        self.is_aborted = True
 
     def resume(self, data: bytes) -> None:
         self._line.clock.step(self._takes)
@@ -89,6 +94,21 @@ async def test_who_waits_has_a_share_of_a_pass_too_and_goes_before_who_comes() -
     assert await line.pass_() == [b"4"]
     assert await line.pass_() == []
     assert not line.come(b"5")
+
+
+async def test_who_crashes_leaves_nobody_waiting() -> None:
+    line = Line()
+    line.come(b"0", takes=LONG)
+    broken = _Request(line, 0.0)
+    broken.resume = lambda data: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    line.turns.add(broken, b"1")
+    assert line.come(b"2")
+
+    with capture_logs() as lines:
+        assert await line.pass_() == [b"2"]
+
+    assert broken.is_aborted
+    assert [entry["event"] for entry in lines] == ["a request that waited crashed"]
 
 
 async def test_nothing_runs_while_nobody_comes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,6 +282,34 @@ async def test_an_end_behind_the_request_lets_it_be_answered(held: list[Turns]) 
 
         assert (await client.answer()).body == b"plain"
         assert await client.is_closed()
+
+
+@pytest.mark.usefixtures("waited")
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (request("/a")[:9], None),
+        (b"\r\n", None),
+        (b"\r\n\r\n", None),
+        (b"POST /a HTTP/1.1\r\nHost: shop\r\nContent-Length: 100\r\n\r\n0123", 400),
+        (b"POST /a HTTP/1.1\r\nHost: shop\r\nContent-Length: 100\r\n\r\n", 400),
+    ],
+)
+async def test_an_end_within_what_waited_ends_the_connection(
+    held: list[Turns], data: bytes, status: int | None
+) -> None:
+    async with busy() as (served, client, _):
+        await send_each(client, data)
+        client.send_eof()
+        await settle()
+        held[0]._go_on()
+
+        if status is not None:
+            assert (await client.answer()).status == status
+        async with asyncio.timeout(3):
+            assert await client.is_closed()
+        if status is None:  # a refusal lingers
+            assert len(served.listener._connections.open) == 1  # the other
 
 
 @pytest.mark.usefixtures("waited")
