@@ -115,7 +115,10 @@ async def test_what_only_l2_has_is_renewed_by_one_request_too(fleet: Fleet) -> N
 
     assert fleet.origin.asked[path] == 2
     assert all(answer.is_hit for answer in answers)
-    assert {"detail=l2" in answer.cache_status for answer in answers} == {True}
+    from_l1 = [answer for answer in answers if "detail=l2" not in answer.cache_status]
+    # L1 of the replica that renewed it has it a moment before L2, and its own clients may see that.
+    assert {(is_renewed(answer), "detail=l1" in answer.cache_status) for answer in from_l1} <= {(True, True)}
+    assert len(from_l1) < ENOUGH
     assert await refreshes(fleet, "far", "stored") == 1
 
 
