@@ -8,6 +8,7 @@ Knows when bytes come and go; what a request means and what is answered is the s
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from time import monotonic
 from typing import Any, cast
 
@@ -61,12 +62,16 @@ class ClientConnection(RequestHandler):
     )
 
     def __init__(
-        self, connections: web.Server, limits: Limits, metrics: Metrics, lane: PlainLane | None
+        self,
+        connections: web.Server,
+        limits: Limits,
+        metrics: Metrics,
+        lane: PlainLane | None,
+        output: ClientOutput,
     ) -> None:
-        loop = asyncio.get_running_loop()
         super().__init__(
             connections,
-            loop=loop,
+            loop=asyncio.get_running_loop(),
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             access_log=None,  # type: ignore[arg-type]  # aiohttp's own way to switch it off
             max_line_size=limits.head,
@@ -77,7 +82,7 @@ class ClientConnection(RequestHandler):
             auto_decompress=False,
         )
         # for the connection's life
-        self.output = ClientOutput(idle_seconds=limits.write_idle, metrics=metrics, loop=loop)
+        self.output = output
         self.peer = ""
         self._limits = limits
         self._metrics = metrics
@@ -237,6 +242,7 @@ class ClientConnection(RequestHandler):
     def pause_writing(self) -> None:
         super().pause_writing()
         self.output.pause()
+        self._drain_between_requests()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -252,6 +258,9 @@ class ClientConnection(RequestHandler):
         if self._upgraded and self._parser is not None:  # the upgrade was declined
             self._parser.set_upgraded(False)
             self._upgraded = False
+        self.output.depart()
+        with suppress(ConnectionError):
+            await self.output.drained()
         self.is_answering = False
         if resp.may_go_on:
             self._go_on()
@@ -282,6 +291,12 @@ class ClientConnection(RequestHandler):
         self._is_quiet = self.is_idle and not (
             self._has_ended or self._is_leaving or self._intake.has_skipped
         )
+        self._drain_between_requests()
+
+    def _drain_between_requests(self) -> None:
+        """A client that is slow to take the last answer: the next request waits for that."""
+        if self._is_quiet and self.output.is_full and self._lane is not None:
+            self._lane.begin_draining(self)
 
     def _advance(self) -> None:
         """Give the parser all that it may have now."""

@@ -11,13 +11,14 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from proxy.net.departures import Departures, Outgoing
 from proxy.observe.metrics import Metrics
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: closing sends RST."""
 
 
-class ClientOutput:
+class ClientOutput(Outgoing):
     """Writes to one client; `drained` is where a client that does not read holds up its own answer only."""
 
     __slots__ = (
@@ -28,16 +29,22 @@ class ClientOutput:
         "_lost",
         "_metrics",
         "_stay",
-        "_transport",
         "ends_at_eof",
         "is_full",
     )
 
-    def __init__(self, *, idle_seconds: float, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        *,
+        idle_seconds: float,
+        metrics: Metrics,
+        loop: asyncio.AbstractEventLoop,
+        departures: Departures,
+    ) -> None:
+        super().__init__(departures)
         self._idle_seconds = idle_seconds
         self._metrics = metrics
         self._loop = loop
-        self._transport: asyncio.Transport | None = None
         self._has_room: asyncio.Future[None] | None = None
         """Not None while the transport wants no more."""
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -50,13 +57,16 @@ class ClientOutput:
 
     def connect(self, transport: asyncio.Transport) -> None:
         """The connection is made."""
-        self._transport = transport
+        self.transport = transport
 
     def write(self, data: bytes) -> None:
-        """Send; the transport buffers what the kernel does not take. Raises ConnectionError."""
-        if self._transport is None or self._transport.is_closing():
+        """Send, by the end of this pass; the transport buffers what the kernel does not take.
+
+        Raises ConnectionError.
+        """
+        if self.transport is None or self.transport.is_closing():
             raise ConnectionResetError("the client has left")
-        self._transport.write(data)
+        self.hold(data)
 
     async def drained(self) -> None:
         """Wait until the transport takes more. Raises ConnectionError.
@@ -72,7 +82,7 @@ class ClientOutput:
                 if self._unsent() >= unsent:
                     self._cut_off_idle()
                     raise ConnectionAbortedError("the client takes no bytes") from None
-        if self._transport is None:
+        if self.transport is None:
             raise ConnectionResetError("the client has left")
 
     @asynccontextmanager
@@ -103,13 +113,15 @@ class ClientOutput:
 
     def write_eof(self) -> None:
         """Nothing more will be written; the client may still send."""
-        if self._transport is not None and not self._transport.is_closing():
+        self.depart()
+        if self.transport is not None and not self.transport.is_closing():
             with suppress(OSError):  # the client may have reset the connection this instant
-                self._transport.write_eof()
+                self.transport.write_eof()
 
     def abort(self) -> None:
         """Cut the client off so that it sees an error: what it has got must not look complete."""
-        transport = self._transport
+        self.forget()
+        transport = self.transport
         if transport is None:
             return
         sock = transport.get_extra_info("socket")
@@ -124,6 +136,7 @@ class ClientOutput:
 
         A transport closes only after its last byte; a client that does not read would keep it for ever.
         """
+        self.depart()
         if self._flush_timer is None and self._unsent():
             self._flush_timer = self._loop.call_later(self._idle_seconds, self._check_flush, self._unsent())
 
@@ -142,7 +155,8 @@ class ClientOutput:
 
     def disconnect(self) -> None:
         """The connection is gone."""
-        self._transport = None
+        self.forget()
+        self.transport = None
         self._lost.set()
         if self._flush_timer is not None:
             self._flush_timer.cancel()
@@ -150,7 +164,7 @@ class ClientOutput:
         self.client_left()
 
     def _unsent(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def _check_flush(self, unsent_before: int) -> None:
         self._flush_timer = None

@@ -21,7 +21,9 @@ from proxy.config.schema import Address, Config, Limits
 from proxy.net import wire
 from proxy.net.aiohttp_shapes import Incoming
 from proxy.net.client_connection import ClientConnection
+from proxy.net.client_output import ClientOutput
 from proxy.net.client_service import ClientService, Flow, Record
+from proxy.net.departures import Departures
 from proxy.net.lane_check import disagreement
 from proxy.net.plain_lane import PlainLane, missing_internals
 from proxy.net.refusals import problem_answer
@@ -140,6 +142,7 @@ class Connections(web.Server):
         self._limits = limits
         self._metrics = metrics
         self._lane = lane
+        self._departures = Departures()
         self._is_empty = asyncio.Event()
 
     def __call__(self) -> RequestHandler:
@@ -147,7 +150,13 @@ class Connections(web.Server):
         if len(self.open) >= self._limits.connections:
             self._metrics.connections_refused.add()
             return cast(RequestHandler, RefusedConnection())
-        connection = ClientConnection(self, self._limits, self._metrics, self._lane)
+        output = ClientOutput(
+            idle_seconds=self._limits.write_idle,
+            metrics=self._metrics,
+            loop=asyncio.get_running_loop(),
+            departures=self._departures,
+        )
+        connection = ClientConnection(self, self._limits, self._metrics, self._lane, output)
         self.open.add(connection)
         return connection
 

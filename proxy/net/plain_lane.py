@@ -138,6 +138,10 @@ class PlainLane:
             return True
         return self.take_now(connection, data, now)
 
+    def begin_draining(self, connection: ClientConnection) -> None:
+        """Let it take no request before its client has taken the last answer."""
+        self._service.begin_draining(connection)
+
     def take_now(self, connection: ClientConnection, data: bytes, started_at: float) -> bool:
         """The same, once its turn has come."""
         head, content = data, b""
@@ -212,8 +216,7 @@ class PlainLane:
             )
             return
         is_complete = self._answer(connection, head, planned, said)
-        if not connection.output.is_full:
-            connection.end_plain(may_go_on=is_complete)
+        connection.end_plain(may_go_on=is_complete)
 
     def _answer(self, connection: ClientConnection, head: bytes, planned: Planned, said: Said) -> bool:
         """False: the client has left."""
@@ -225,8 +228,6 @@ class PlainLane:
                 output.write(rest)
         except ConnectionError:
             is_complete, size = False, 0
-        if output.is_full:
-            self._service.begin_draining(connection)
         connection.used_at = ended_at = monotonic()
         seconds = ended_at - connection.asked_at
         if self._record.count(hit.route, hit.outcome, seconds):

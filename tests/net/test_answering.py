@@ -12,6 +12,7 @@ from proxy.net.client_output import ClientOutput
 from proxy.net.wire import BodyFraming, End
 from proxy.observe.metrics import Metrics
 from tests.support.canned_flow import BROKEN, CannedBody
+from tests.support.departures import AtOnce
 from tests.support.stepped_transport import SteppedTransport
 
 HEAD = b"HEAD"
@@ -43,7 +44,9 @@ WHOLE = [
 
 
 def output_to(transport: Any) -> ClientOutput:
-    output = ClientOutput(idle_seconds=60, metrics=Metrics(), loop=asyncio.get_running_loop())
+    output = ClientOutput(
+        idle_seconds=60, metrics=Metrics(), loop=asyncio.get_running_loop(), departures=AtOnce()
+    )
     output.connect(transport)
     return output
 

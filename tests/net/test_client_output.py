@@ -11,6 +11,7 @@ import pytest
 
 from proxy.net.client_output import ClientOutput
 from proxy.observe.metrics import Metrics
+from tests.support.departures import AtOnce
 from tests.support.stepped_transport import SteppedTransport
 
 
@@ -20,7 +21,9 @@ def metrics() -> Metrics:
 
 
 def make_output(metrics: Metrics, transport: Any, *, idle_seconds: float = 60) -> ClientOutput:
-    output = ClientOutput(idle_seconds=idle_seconds, metrics=metrics, loop=asyncio.get_running_loop())
+    output = ClientOutput(
+        idle_seconds=idle_seconds, metrics=metrics, loop=asyncio.get_running_loop(), departures=AtOnce()
+    )
     output.connect(transport)
     return output
 

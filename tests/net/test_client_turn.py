@@ -14,6 +14,7 @@ from proxy.net.wire import BodyFraming, End, Persistence
 from proxy.observe.metrics import Metrics
 from tests.support.aiohttp_readers import ReadableProtocol
 from tests.support.canned_flow import answer
+from tests.support.departures import AtOnce
 from tests.support.raw_client import request
 from tests.support.stepped_transport import SteppedTransport
 
@@ -34,7 +35,7 @@ class Given(NamedTuple):
 def given(raw: bytes) -> Given:
     """A turn for these bytes, its output into a transport that the test looks at."""
     loop, transport = asyncio.get_running_loop(), SteppedTransport()
-    output = ClientOutput(idle_seconds=60, metrics=Metrics(), loop=loop)
+    output = ClientOutput(idle_seconds=60, metrics=Metrics(), loop=loop, departures=AtOnce())
     output.connect(transport)  # type: ignore[arg-type]
     messages, _, _ = HttpRequestParser(ReadableProtocol(loop), loop, 65536).feed_data(raw)
     message, payload = messages[0]
