@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from proxy.config.schema import Origin, OriginTls
 from proxy.model import FailureKind, OriginFailure
+from proxy.net.departures import Departures
 from proxy.net.origin_connection import CloseCause, OriginConnection
 
 _UNIX = "unix:"
@@ -22,10 +23,20 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 class Dialer:
     """Knows where the origin is. Builds the TLS context once; OSError where a file of it is unusable."""
 
-    __slots__ = ("_connect_timeout", "_host", "_path", "_port", "_server_name", "_tls", "authority")
+    __slots__ = (
+        "_connect_timeout",
+        "_departures",
+        "_host",
+        "_path",
+        "_port",
+        "_server_name",
+        "_tls",
+        "authority",
+    )
 
     def __init__(self, config: Origin) -> None:
         self._connect_timeout = config.connect_timeout
+        self._departures = Departures()
         self._path = config.url.removeprefix(_UNIX) if config.url.startswith(_UNIX) else None
         parts = urlsplit("" if self._path else config.url)
         self._host = parts.hostname or "localhost"
@@ -37,7 +48,7 @@ class Dialer:
 
     async def dial(self, *, opened_at: float) -> OriginConnection | OriginFailure:
         """A new connection, or why there is none."""
-        connection = OriginConnection(opened_at=opened_at)
+        connection = OriginConnection(opened_at=opened_at, departures=self._departures)
         try:
             async with asyncio.timeout(self._connect_timeout):
                 await self._connect(lambda: connection)

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Protocol, cast
 
 from proxy.net.deadline import Deadline
+from proxy.net.departures import Departures, Outgoing
 
 PIECE_BYTES = 32 * 1024
 """The most that is taken from the socket at once. The loop would take 256 KB, and while clients are slow some
@@ -59,13 +60,12 @@ class Receiver(Protocol):
         """What was waited for has not come in time."""
 
 
-class OriginConnection(asyncio.BufferedProtocol):
+class OriginConnection(Outgoing, asyncio.BufferedProtocol):
     """A connection to the origin; `close` is its only end and reports its cause once."""
 
     __slots__ = (
         "_poll",
         "_receiver",
-        "_transport",
         "_writable",
         "deadline",
         "idle_since",
@@ -75,8 +75,9 @@ class OriginConnection(asyncio.BufferedProtocol):
         "opened_at",
     )
 
-    def __init__(self, *, opened_at: float) -> None:
+    def __init__(self, *, opened_at: float, departures: Departures) -> None:
         """`opened_at` in monotonic seconds."""
+        super().__init__(departures)
         self.opened_at = opened_at
         self.idle_since = opened_at
         self.is_closed = False
@@ -84,7 +85,6 @@ class OriginConnection(asyncio.BufferedProtocol):
         """It waited in the pool: the origin may have closed it before our request came."""
         self.on_closed: Callable[[OriginConnection, CloseCause], None] | None = None
         self.deadline = Deadline(asyncio.get_running_loop(), self._on_deadline)
-        self._transport: asyncio.Transport | None = None
         self._poll = select.poll()
         self._receiver: Receiver | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -106,19 +106,20 @@ class OriginConnection(asyncio.BufferedProtocol):
 
     def is_usable(self) -> bool:
         """Open, and the origin has sent nothing: neither bytes nor its close, also not to the kernel only."""
-        if self.is_closed or self._transport is None or self._transport.is_closing():
+        if self.is_closed or self.transport is None or self.transport.is_closing():
             return False
         return not self._poll.poll(0)
 
     def write(self, pieces: Iterable[bytes]) -> None:
-        """Send; the transport buffers what the kernel does not take."""
-        if self._transport is not None and not self.is_closed:
-            self._transport.writelines(pieces)
+        """Send, by the end of this pass; the transport buffers what the kernel does not take."""
+        if not self.is_closed:
+            self.hold(b"".join(pieces))
 
     def write_eof(self) -> None:
         """Close our side only, where the transport can."""
-        if self._transport is not None and not self.is_closed and self._can_half_close():
-            self._transport.write_eof()
+        if self.transport is not None and not self.is_closed and self._can_half_close():
+            self.depart()
+            self.transport.write_eof()
 
     async def drain(self, timeout: float) -> bool:
         """Wait until the transport takes more. False: not within `timeout` seconds."""
@@ -133,13 +134,13 @@ class OriginConnection(asyncio.BufferedProtocol):
 
     def pause_reading(self) -> None:
         """Let the origin wait."""
-        if self._transport is not None and self._transport.is_reading():
-            self._transport.pause_reading()
+        if self.transport is not None and self.transport.is_reading():
+            self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take bytes again."""
-        if self._transport is not None and not self.is_closed and not self._transport.is_reading():
-            self._transport.resume_reading()
+        if self.transport is not None and not self.is_closed and not self.transport.is_reading():
+            self.transport.resume_reading()
 
     def close(self, cause: CloseCause, *, gently: bool = False) -> None:
         """End it now and report why; `gently`: what was written may still be sent."""
@@ -149,21 +150,23 @@ class OriginConnection(asyncio.BufferedProtocol):
         self._receiver = None
         self.deadline.close()
         self._release_writers()
-        if self._transport is not None:
-            self._end_transport(self._transport, gently=gently)
+        if self.transport is not None:
+            self._end_transport(self.transport, gently=gently)
         if self.on_closed is not None:
             self.on_closed(self, cause)
 
     def _end_transport(self, transport: asyncio.Transport, *, gently: bool) -> None:
         if not gently:
+            self.forget()
             transport.abort()
             return
+        self.depart()
         transport.close()
         asyncio.get_running_loop().call_later(_LINGER_SECONDS, transport.abort)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
-        self._transport = cast(asyncio.Transport, transport)
+        self.transport = cast(asyncio.Transport, transport)
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -189,7 +192,8 @@ class OriginConnection(asyncio.BufferedProtocol):
         if self._receiver is not None:
             self._receiver.on_lost(exc)
         self.close(CloseCause.ORIGIN_CLOSED if exc is None else CloseCause.ERROR)
-        self._transport = None
+        self.forget()
+        self.transport = None
 
     def pause_writing(self) -> None:
         """Called by the loop: the buffer is full."""
@@ -201,7 +205,7 @@ class OriginConnection(asyncio.BufferedProtocol):
         self._release_writers()
 
     def _can_half_close(self) -> bool:
-        return self._transport is not None and self._transport.can_write_eof()
+        return self.transport is not None and self.transport.can_write_eof()
 
     def _release_writers(self) -> None:
         if self._writable is not None and not self._writable.done():

@@ -13,6 +13,7 @@ from proxy.net.origin_connection import CloseCause, OriginConnection
 from proxy.net.received_body import HIGH_WATER
 from proxy.net.response_head import Delimiter
 from proxy.observe.tasks import spawn
+from tests.support.departures import AtOnce
 from tests.support.origin_clients import ArrivedBody, GatedBody, GivenBody, read_all, request
 from tests.support.raw_origin import settle
 
@@ -66,7 +67,7 @@ async def conversation(given: Request, *, patience: Patience = PATIENT) -> Async
     ours, origin = socket.socketpair()
     ours.setblocking(False)
     origin.setblocking(False)
-    connection = OriginConnection(opened_at=0)
+    connection = OriginConnection(opened_at=0, departures=AtOnce())
     await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
     ends: list[CloseCause | None] = []
 

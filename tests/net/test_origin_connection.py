@@ -8,6 +8,7 @@ import pytest
 
 from proxy.net.origin_connection import PIECE_BYTES, CloseCause, OriginConnection
 from proxy.observe.tasks import spawn
+from tests.support.departures import AtOnce
 from tests.support.raw_origin import settle
 
 ON_BOTH_LOOPS = True
@@ -59,7 +60,7 @@ class Pair:
 async def pair() -> AsyncIterator[Pair]:
     ours, origin = socket.socketpair()
     ours.setblocking(False)
-    connection = OriginConnection(opened_at=0)
+    connection = OriginConnection(opened_at=0, departures=AtOnce())
     await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
     yield Pair(connection, origin)
     connection.close(CloseCause.SHUTDOWN)

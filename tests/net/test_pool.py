@@ -11,6 +11,7 @@ from proxy.net.origin_connection import CloseCause, OriginConnection
 from proxy.net.pool import Pool
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import spawn
+from tests.support.departures import AtOnce
 from tests.support.raw_origin import settle
 
 PATIENT = 10.0
@@ -32,7 +33,7 @@ class SocketPairs:
         ours, origin = socket.socketpair()
         ours.setblocking(False)
         self.origins.append(origin)
-        connection = OriginConnection(opened_at=opened_at)
+        connection = OriginConnection(opened_at=opened_at, departures=AtOnce())
         await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
         return connection
 

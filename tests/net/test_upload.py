@@ -10,6 +10,7 @@ from proxy.model import BodyBroken, FailureKind, OriginFailure
 from proxy.net.origin_connection import CloseCause, OriginConnection
 from proxy.net.upload import send_body
 from proxy.observe.tasks import spawn
+from tests.support.departures import AtOnce
 from tests.support.origin_clients import GatedBody, GivenBody
 from tests.support.raw_origin import settle
 
@@ -37,7 +38,7 @@ async def wire() -> AsyncIterator[Wire]:
     ours, origin = socket.socketpair()
     ours.setblocking(False)
     origin.setblocking(False)
-    connection = OriginConnection(opened_at=0)
+    connection = OriginConnection(opened_at=0, departures=AtOnce())
     await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
     yield Wire(connection, origin)
     connection.close(CloseCause.SHUTDOWN)
