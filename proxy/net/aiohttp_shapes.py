@@ -8,13 +8,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestPayloadError
 
 from proxy.net.refusals import Refusal
 
 if TYPE_CHECKING:
     from proxy.net.client_connection import ClientConnection
+
+
+def fresh_parser(connection: ClientConnection, buffer_bytes: int) -> HttpRequestParser:
+    """Like that which aiohttp has made for the connection, and which knows of no earlier request."""
+    return HttpRequestParser(
+        connection,
+        connection._loop,  # noqa: SLF001 - aiohttp's own, which tells nobody
+        buffer_bytes,
+        max_line_size=connection.max_line_size,
+        max_field_size=connection.max_field_size,
+        max_headers=connection.max_headers,
+        payload_exception=RequestPayloadError,
+        auto_decompress=False,
+    )
 
 
 class Incoming:

@@ -8,16 +8,16 @@ Knows when bytes come and go; what a request means and what is answered is the s
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from time import monotonic
 from typing import Any, cast
 
 from aiohttp import web
-from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from aiohttp.web_protocol import RequestHandler
 
 from proxy.config.schema import Limits
+from proxy.net.aiohttp_shapes import fresh_parser
 from proxy.net.arriving_body import ArrivingBody
 from proxy.net.client_output import ClientOutput
 from proxy.net.head_reading import MAX_FIELDS
@@ -258,9 +258,6 @@ class ClientConnection(RequestHandler):
         if self._upgraded and self._parser is not None:  # the upgrade was declined
             self._parser.set_upgraded(False)
             self._upgraded = False
-        self.output.depart()
-        with suppress(ConnectionError):
-            await self.output.drained()
         self.is_answering = False
         if resp.may_go_on:
             self._go_on()
@@ -350,16 +347,7 @@ class ClientConnection(RequestHandler):
         self._body = None
         if body.is_chunked:
             # aiohttp 3.14.5 puts the last trailer of a body into the head of the next request.
-            self._parser = HttpRequestParser(
-                self,
-                self._loop,
-                READ_BUFFER_BYTES,
-                max_line_size=self.max_line_size,
-                max_field_size=self.max_field_size,
-                max_headers=self.max_headers,
-                payload_exception=RequestPayloadError,
-                auto_decompress=False,
-            )
+            self._parser = fresh_parser(self, READ_BUFFER_BYTES)
 
     def _break_body(self, body: ArrivingBody, detail: str) -> None:
         """It stays the body that is arriving: the connection cannot go on behind it."""
