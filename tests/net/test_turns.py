@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from proxy.model import Answer, Request
-from proxy.net.turns import PASS_SECONDS, Turns
+from proxy.net.turns import PASS_SECONDS, REST_PASSES, Turns
 from tests.support.canned_flow import CannedFlow, Served, plain_hit, serving
 from tests.support.clocks import SteppedClock
 from tests.support.raw_client import RawClient, connected, request, settle
@@ -36,9 +36,10 @@ class Line:
         return True
 
     async def pass_(self) -> list[bytes]:
-        """Who was resumed in the next pass of the loop."""
+        """Who was resumed in the next pass of the loop that has a share for new requests."""
         before = len(self.resumed)
-        await asyncio.sleep(0)
+        for _ in range(REST_PASSES + 1):
+            await asyncio.sleep(0)
         return self.resumed[before:]
 
 
@@ -79,6 +80,35 @@ async def test_who_waits_goes_in_the_next_pass_in_the_order_of_coming() -> None:
 
     assert await line.pass_() == [b"1", b"2", b"3"]
     assert len(line.turns) == 0
+
+
+async def test_behind_each_share_come_passes_without_new_requests() -> None:
+    line = Line()
+    line.come(b"0", takes=LONG)
+    for number in range(1, 3):
+        line.come(b"%d" % number, takes=LONG)
+
+    resumed = []
+    for number in range(3, 3 + 3 * (REST_PASSES + 1)):
+        before = len(line.resumed)
+        await asyncio.sleep(0)
+        resumed.append(line.resumed[before:])
+        assert line.come(b"%d" % number, takes=LONG)
+
+    rest: list[list[bytes]] = [[]] * REST_PASSES
+    assert resumed == [*rest, [b"1"], *rest, [b"2"], *rest, [b"3"]]
+
+
+async def test_who_comes_alone_leaves_the_share_to_the_next_after_the_rest() -> None:
+    line = Line()
+    assert not line.come(b"0", takes=SHORT)
+    for number in range(1, REST_PASSES + 1):
+        await asyncio.sleep(0)
+        assert line.come(b"%d" % number)
+    await asyncio.sleep(0)
+
+    assert line.resumed == [b"%d" % number for number in range(1, REST_PASSES + 1)]
+    assert not line.come(b"next")
 
 
 async def test_who_waits_has_a_share_of_a_pass_too_and_goes_before_who_comes() -> None:
