@@ -18,19 +18,21 @@ class Fields:
     Look-ups take lower-case names; where each name stands is known for all heads with the same names.
     """
 
-    __slots__ = ("_lines", "_names", "_values")
+    __slots__ = ("_encoded", "_lines", "_names", "_values")
 
     def __init__(self, lines: Iterable[FieldLine] = ()) -> None:
         self._lines: tuple[FieldLine, ...] | None = tuple(lines)
         self._names: FieldNames | None = None
         """None until somebody looks something up; then `_values` belong to it."""
         self._values: Values = ()
+        self._encoded: bytes | None = None
 
     @classmethod
     def of(cls, names: FieldNames, values: Values) -> Fields:
         """A value for each of the names."""
         fields = cls.__new__(cls)
-        fields._lines, fields._names, fields._values = None, names, values  # noqa: SLF001 - our own
+        fields._lines = fields._encoded = None  # noqa: SLF001 - our own
+        fields._names, fields._values = names, values  # noqa: SLF001
         return fields
 
     @property
@@ -81,6 +83,11 @@ class Fields:
             return []
         return [self._values[place] for place in places]
 
+    def only(self, name: bytes) -> bytes | None:
+        """The value of the field where it has a single line; None when absent or repeated."""
+        places = (self._names or self._arrange()).places.get(name)
+        return self._values[places[0]] if places is not None and len(places) == 1 else None
+
     def first(self, name: bytes) -> bytes | None:
         """The value of the field's first line; None when absent."""
         places = (self._names or self._arrange()).places.get(name)
@@ -107,8 +114,14 @@ class Fields:
         return Fields.of((self._names or self._arrange()).plus(listed), self._values + values)
 
     def encode(self) -> bytes:
-        """The lines as they stand in a head: `Name: value CRLF`, without the empty line."""
-        return (self._names or self._arrange()).encode(self._values)
+        """The lines as they stand in a head: `Name: value CRLF`, without the empty line.
+
+        Kept: what is stored is mostly what its first client gets.
+        """
+        encoded = self._encoded
+        if encoded is None:
+            encoded = self._encoded = (self._names or self._arrange()).encode(self._values)
+        return encoded
 
     @classmethod
     def decode(cls, encoded: bytes) -> Fields:

@@ -31,7 +31,8 @@ _BITS_AT = struct.calcsize("<5d4Q")
 _DOUBLE = struct.Struct("<d")
 _WINDOWS = struct.Struct("<2d")
 _HAS_PLACE, _HAS_ETAG, _HAS_LAST_MODIFIED, _HAS_WINDOWS = 1, 2, 4, 8
-_ALL_BITS = 15
+_NO_BITS, _ALL_BITS = 0, 15
+_NO_WINDOWS = (None, None)
 _TEXT_BITS = {ETAG: _HAS_ETAG, LAST_MODIFIED: _HAS_LAST_MODIFIED}
 _NOWHERE = (0, 0, 0, 0)
 
@@ -51,9 +52,13 @@ def pack(
     """Five numbers of seconds, the response's own windows, where it was born, four texts and the tags."""
     received_at, initial_age, lifetime, refresh_age, fetch_seconds = seconds
     target, host, etag, last_modified = texts
-    has_windows = windows != (None, None)
-    bits = has_windows * _HAS_WINDOWS + (place is not None) * _HAS_PLACE
-    bits += (etag is not None) * _HAS_ETAG + (last_modified is not None) * _HAS_LAST_MODIFIED
+    bits = _NO_BITS if windows == _NO_WINDOWS else _HAS_WINDOWS
+    if place is not None:
+        bits |= _HAS_PLACE
+    if etag is not None:
+        bits |= _HAS_ETAG
+    if last_modified is not None:
+        bits |= _HAS_LAST_MODIFIED
     etag, last_modified = etag or b"", last_modified or b""
     numbers = _NUMBERS.pack(
         # -0.0 is 0.0: packed bytes are compared.
@@ -70,10 +75,10 @@ def pack(
         len(last_modified),
         len(tags),
     )
-    packed = b"".join((numbers, target, host, etag, last_modified, *tags))
-    if tags:
-        packed += _format_of(len(tags)).pack(*map(len, tags))
-    return packed + _WINDOWS.pack(*map(_or_nan, windows)) if has_windows else packed
+    tail = _format_of(len(tags)).pack(*map(len, tags)) if tags else b""
+    if bits & _HAS_WINDOWS:
+        tail += _WINDOWS.pack(*map(_or_nan, windows))
+    return b"".join((numbers, target, host, etag, last_modified, *tags, tail))
 
 
 class Unpacked(NamedTuple):

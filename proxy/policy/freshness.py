@@ -107,8 +107,9 @@ def _assumed(head: ResponseHead, directives: ResponseDirectives, received_at: fl
 def initial_age(fields: Fields, *, requested_at: float, received_at: float) -> float:
     """The corrected initial age (RFC 9111 §4.2.3)."""
     # Date has whole seconds: with a fraction left in, an answer made just now would count as old.
-    apparent_age = max(0.0, floor(received_at) - _date(fields, received_at))
+    apparent_age = floor(received_at) - _date(fields, received_at)
     response_delay = max(0.0, received_at - requested_at)
+    # The second is never negative, so that the first need not be checked for it.
     return max(apparent_age, _age_value(fields) + response_delay)
 
 

@@ -6,8 +6,6 @@ the fetch, is decided elsewhere.
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec import Struct
 
 from proxy.config.schema import RoutePolicy
@@ -15,12 +13,14 @@ from proxy.model import (
     Fields,
     Framing,
     LifetimeSource,
+    Part,
     Position,
     Reason,
     Request,
     ResponseHead,
     Rule,
     StoredResponse,
+    packing,
 )
 from proxy.policy.bypass import cookies_are_covered
 from proxy.policy.cache_key import CacheKey
@@ -35,16 +35,31 @@ from proxy.policy.terms import Terms, terms_of
 class StorePlan(Struct, frozen=True):
     """All that a response's head decides about its entry."""
 
-    values: dict[str, Any]
-    """Those of the entry, as `StoredResponse.of` takes them, but for its body, its place and its birth."""
-    vary: tuple[bytes, ...]
-    """The request fields that select it (RFC 9111 §4.1)."""
+    head: ResponseHead
+    lines: bytes
+    """Of its fields, those that are stored."""
+    route: str
+    terms: Terms
+    lifetime: Lifetime
+    refresh_age: float | None
+    """What these mean is said at the properties of `StoredResponse`, as of all below."""
+    received_at: float
+    initial_age: float
+    expires_at: float
+    etag: bytes | None
+    last_modified: bytes | None
+    tags: tuple[bytes, ...]
+    part: Part | None
 
     @property
     def source(self) -> LifetimeSource:
         """Who says how long it stays fresh."""
-        source: LifetimeSource = self.values["source"]
-        return source
+        return self.lifetime.source
+
+    @property
+    def vary(self) -> tuple[bytes, ...]:
+        """The request fields that select it (RFC 9111 §4.1)."""
+        return self.terms.vary
 
 
 def plan(
@@ -66,16 +81,18 @@ def plan(
     terms = terms_of(request, head, framing, match, profile=profile)
     if isinstance(terms, Reason):
         return terms
-    etag, last_modified = _etag(head.fields), _last_modified(head.fields)
+    fields, policy = head.fields, match.route.policy
+    etag, last_modified = _etag(fields), _last_modified(fields)
     can_be_validated = etag is not None or last_modified is not None
-    given = _lifetime(request, head, terms, match.route.policy, received_at)
+    given = _lifetime(request, head, terms, policy, received_at)
     if isinstance(given, Reason):
         return given
-    policy, stated = match.route.policy, stated_tags(request, head.fields)
-    tags = tuple(dict.fromkeys((*inherited_tags, *stated, *route_tags(policy.tags, match.params))))
+    tags = (*inherited_tags, *stated_tags(request, fields), *route_tags(policy.tags, match.params))
+    if len(tags) > 1:
+        tags = tuple(dict.fromkeys(tags))
     if are_too_many(tags):
         return Reason.TOO_MANY_TAGS
-    age = initial_age(head.fields, requested_at=requested_at, received_at=received_at)
+    age = initial_age(fields, requested_at=requested_at, received_at=received_at)
     lasting = spread(given, share=policy.jitter, roll=roll)
     longest_stale = max(terms.longest_stale, policy.keep) if can_be_validated else terms.longest_stale
     # From then on the entry is of no use to anybody.
@@ -85,27 +102,22 @@ def plan(
     is_refreshed = not terms.rules & (Rule.NO_CACHE | Rule.IMMUTABLE)
     part = part_of(head)
     # What a part is of is kept as numbers: each answer from it has a Content-Range of its own.
-    described = head.fields if part is None else head.fields.without({b"content-range"})
-    values = {
-        "status": head.status,
-        "reason": head.reason,
-        "lines": described.without(terms.unkept).encode(),
-        "route": match.route.name,
-        "received_at": received_at,
-        "initial_age": age,
-        "lifetime": lasting.seconds,
-        "expires_at": expires_at,
-        "source": lasting.source,
-        "refresh_age": refresh_age(given, share=policy.jitter, roll=roll) if is_refreshed else None,
-        "rules": terms.rules,
-        "stale_while_revalidate": terms.stale_while_revalidate,
-        "stale_if_error": terms.stale_if_error,
-        "etag": etag,
-        "last_modified": last_modified,
-        "tags": tags,
-        "part": part,
-    }
-    return StorePlan(values, terms.vary)
+    described = fields if part is None else fields.without({b"content-range"})
+    return StorePlan(
+        head,
+        described.without(terms.unkept).encode(),
+        match.route.name,
+        terms,
+        lasting,
+        refresh_age(given, share=policy.jitter, roll=roll) if is_refreshed else None,
+        received_at,
+        age,
+        expires_at,
+        etag,
+        last_modified,
+        tags,
+        part,
+    )
 
 
 def stored(
@@ -117,13 +129,25 @@ def stored(
     fetch_seconds: float,
 ) -> StoredResponse:
     """The entry, now that its body is complete; of `key` only host and target count."""
-    return StoredResponse.of(
-        **planned.values,
-        body=body,
-        host=key.host,
-        target=key.target,
-        born=born,
-        fetch_seconds=fetch_seconds,
+    head, terms, lasting = planned.head, planned.terms, planned.lifetime
+    packed = packing.pack(
+        (planned.received_at, planned.initial_age, lasting.seconds, planned.refresh_age, fetch_seconds),
+        (terms.stale_while_revalidate, terms.stale_if_error),
+        born,
+        (key.target, key.host, planned.etag, planned.last_modified),
+        planned.tags,
+    )
+    return StoredResponse.packed_as(
+        head.status,
+        head.reason,
+        planned.lines,
+        body,
+        planned.route,
+        planned.expires_at,
+        lasting.source,
+        terms.rules,
+        planned.part,
+        packed,
     )
 
 
@@ -144,10 +168,9 @@ def _lifetime(
 
 def _etag(fields: Fields) -> bytes | None:
     """Several ETag lines name no representation."""
-    values = fields.values(b"etag")
-    return values[0] or None if len(values) == 1 else None
+    return fields.only(b"etag") or None
 
 
 def _last_modified(fields: Fields) -> bytes | None:
-    values = fields.values(b"last-modified")
-    return values[0] if len(values) == 1 and http_date(values[0]) is not None else None
+    value = fields.only(b"last-modified")
+    return None if value is None or http_date(value) is None else value

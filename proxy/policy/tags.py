@@ -79,8 +79,8 @@ def are_too_many(tags: Collection[bytes]) -> bool:
 
     The tags of groups count once, as they are named.
     """
-    if not tags:
-        return False
+    if len(tags) <= MOST_TAGS and max(map(len, tags), default=0) <= MOST_TAG_BYTES:
+        return False  # as most are, however groups count
     lengths = [len(tag) for tag in tags if _SCOPE_END not in tag]
     return len(lengths) > MOST_TAGS or max(lengths, default=0) > MOST_TAG_BYTES
 

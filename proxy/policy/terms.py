@@ -7,9 +7,8 @@ one route, is found out once for each such set (RFC 9111 §3), and not for each 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import NamedTuple
 
+from lru import LRU
 from msgspec import Struct
 
 from proxy.model import (
@@ -44,6 +43,7 @@ _MOST_USUAL = 1024
 _USUAL_LINES = 8
 _USUAL_BYTES = 256
 """Of all values: longer ones are read anew each time, so that nobody fills the memory with them."""
+_Key = tuple[Route, int, FieldNames, tuple[bytes, ...], bool, str]
 
 _RULES: tuple[tuple[int, Callable[[ResponseDirectives], bool]], ...] = (
     (Rule.NO_CACHE, lambda stated: stated.no_cache),
@@ -74,35 +74,36 @@ class Terms(Struct, frozen=True):
     """For how long past its lifetime it may be served at all."""
 
 
-class _Governing(NamedTuple):
-    """All of a head that the terms depend on."""
-
-    status: int
-    names: FieldNames
-    values: tuple[bytes, ...]
+_usual: LRU[_Key, Terms | Reason] = LRU(_MOST_USUAL)
 
 
 def terms_of(
     request: Request, head: ResponseHead, framing: Framing, match: RouteMatch, *, profile: str
 ) -> Terms | Reason:
     """The terms, or why the response is not stored."""
-    governing = _governing(request, head, match)
-    if governing is None:
+    cut = _governing(request, head, match)
+    if cut is None:
         return _read(request, head, framing, match, profile)
-    return _usual(match.route, governing, framing, profile)
+    values = cut.pick(head.fields.sent_values)
+    # In place of `framing`, which takes longer to hash than all the rest, what is asked of it.
+    key = (match.route, head.status, cut.names, values, framing is Framing.CLOSE, profile)
+    known = _usual.get(key)
+    if known is not None:
+        return known
+    # Of nothing but the governing fields: what is remembered cannot depend on others.
+    governing = ResponseHead(head.status, Fields.of(cut.names, values))
+    said = _read(_ASKED, governing, framing, RouteMatch(match.route, {}, None), profile)
+    if sum(map(len, values)) <= _USUAL_BYTES:
+        _usual[key] = said
+    return said
 
 
-def _governing(request: Request, head: ResponseHead, match: RouteMatch) -> _Governing | None:
-    """None: there is more that the terms depend on, or too much to be remembered."""
+def _governing(request: Request, head: ResponseHead, match: RouteMatch) -> Cut | None:
+    """The fields that the terms depend on; None: there is more than these, or too much to be remembered."""
     if match.reason is not None or request.method != "GET":
         return None
     cut = head.fields.layout.derived(_governing_lines)
-    if cut is None or not _HEARD.isdisjoint(request.fields.names()):
-        return None
-    values = cut.pick(head.fields.sent_values)
-    if sum(map(len, values)) > _USUAL_BYTES:
-        return None
-    return _Governing(head.status, cut.names, values)
+    return cut if cut is None or _HEARD.isdisjoint(request.fields.names()) else None
 
 
 def _governing_lines(names: FieldNames) -> Cut | None:
@@ -110,13 +111,6 @@ def _governing_lines(names: FieldNames) -> Cut | None:
         return None
     cut = names.without(frozenset(names.places) - _GOVERNING) or Cut(names, tuple)
     return cut if len(cut.names.listed) <= _USUAL_LINES else None
-
-
-@lru_cache(maxsize=_MOST_USUAL)
-def _usual(route: Route, governing: _Governing, framing: Framing, profile: str) -> Terms | Reason:
-    """Reads a head of nothing but the governing fields: what is remembered cannot depend on others."""
-    head = ResponseHead(governing.status, Fields.of(governing.names, governing.values))
-    return _read(_ASKED, head, framing, RouteMatch(route, {}, None), profile)
 
 
 def _read(

@@ -22,6 +22,20 @@ def test_absent_fields_are_none_or_empty() -> None:
     assert b"host" in FIELDS
 
 
+def test_only_a_single_line_is_the_only_one() -> None:
+    assert FIELDS.only(b"host") == b"a"
+    assert FIELDS.only(b"x-a") is None
+    assert FIELDS.only(b"cookie") is None
+
+
+def test_a_copy_is_encoded_as_itself() -> None:
+    original = FIELDS.encode()
+
+    assert FIELDS.without([b"x-a"]).encode() == b"Host: a\r\n"
+    assert FIELDS.plus([(b"B", b"3")]).encode() == original + b"B: 3\r\n"
+    assert FIELDS.encode() == original
+
+
 def test_copies_leave_the_original_alone() -> None:
     assert FIELDS.without([b"x-a"]) == Fields([(b"Host", b"a")])
     assert FIELDS.plus([(b"B", b"3")]).lines == (*FIELDS.lines, (b"B", b"3"))

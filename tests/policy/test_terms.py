@@ -98,6 +98,15 @@ def test_a_response_that_differs_in_other_fields_only_is_not_read_again() -> Non
     assert terms_of(get(b"/x"), other, Framing.LENGTH, match, profile="safe") is one
 
 
+def test_another_framing_is_another_question() -> None:
+    match = match_all()
+    given = cache_control(b"max-age=61")
+
+    said = [terms_of(get(), given, framing, match, profile="safe") for framing in Framing]
+
+    assert [isinstance(one, Terms) for one in said] == [framing is not Framing.CLOSE for framing in Framing]
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.model import FieldLine, Fields, Framing, Reason, Request, ResponseHead, StoredResponse
+from proxy.policy.cache_key import CacheKey
 from proxy.policy.dates import format_http_date
-from proxy.policy.storing import StorePlan, plan
+from proxy.policy.storing import StorePlan, plan, stored
 from tests.support.routing import get, match_all
 
 NOW = 1_000_000_000.0
@@ -62,7 +63,7 @@ def draft_of(given: ResponseHead, request: Request | None = None, **how: Any) ->
 
 def as_planned(planned: StorePlan) -> StoredResponse:
     """The entry without its body, its place and its birth."""
-    return StoredResponse.of(**planned.values, body=b"", host=b"", target=b"", born=None)
+    return stored(planned, b"", CacheKey(b"", b"", b"", b""), born=None, fetch_seconds=0.0)
 
 
 def entry(**changes: Any) -> StoredResponse:
