@@ -60,7 +60,7 @@ def _reason_in_request(request: Request, recipe: Recipe) -> Reason | None:
         return Reason.CONNECTION_OPTION
     if not recipe.bypass_headers.isdisjoint(names):
         return Reason.BYPASS_WHEN
-    if recipe.bypass_cookies and _has_cookie(request.fields, recipe.bypass_cookies):
+    if recipe.bypass_cookies and b"cookie" in names and _has_cookie(request.fields, recipe.bypass_cookies):
         return Reason.BYPASS_WHEN
     return None
 

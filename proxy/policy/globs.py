@@ -41,14 +41,13 @@ class Glob:
     pattern: str
     first_literal: bytes | None
     """The first segment of every path that matches; None where there are several."""
-    _form: re.Pattern[bytes]
+    _form: re.Pattern[str]
+    """For a path as text, of which every byte is a character: what is captured is text then."""
 
     def matches(self, path: bytes) -> dict[str, str] | None:
         """The captured parts of a canonical path by name, escapes kept; None where it does not match."""
-        found = self._form.fullmatch(path)
-        if found is None:
-            return None
-        return {name: value.decode("latin-1") for name, value in found.groupdict().items()}
+        found = self._form.fullmatch(path.decode("latin-1"))
+        return None if found is None else found.groupdict()
 
 
 def compile_glob(pattern: str) -> Glob:
@@ -65,7 +64,7 @@ def compile_glob(pattern: str) -> Glob:
     _refuse_repeated_names(segment for group in groups for segment in group)
     first = groups[0][0] if groups[0] else None
     first_literal = first.pieces[0] if first is not None and not first.names else None
-    return Glob(pattern, first_literal, re.compile(_form_of(groups)))
+    return Glob(pattern, first_literal, re.compile(_form_of(groups).decode("latin-1")))
 
 
 def _form_of(groups: Sequence[Sequence[_Segment]]) -> bytes:

@@ -1,7 +1,10 @@
+from unittest import mock
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.policy import targets
 from proxy.policy.targets import canonical_path, decode_unreserved
 from tests.support.targets import UNSAFE_TARGETS
 
@@ -57,6 +60,14 @@ def test_a_canonical_path_is_its_own_canonical_path(target: bytes) -> None:
 
     if path is not None and b"%" not in path:
         assert canonical_path(path) == path
+
+
+@given(st.text("a_~-./;%5Cc\\#", max_size=12).map(lambda text: b"/" + text.encode()))
+def test_a_plain_path_is_what_a_closer_look_makes_of_it(target: bytes) -> None:
+    with mock.patch.object(targets, "_is_plain", lambda _: None):
+        seen = canonical_path(target)
+
+    assert canonical_path(target) == seen
 
 
 @given(st.binary(max_size=20))
