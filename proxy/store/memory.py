@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import lru_cache
 from itertools import chain, islice
+from math import inf
 
 from lru import LRU
 
@@ -45,6 +46,10 @@ class Cause(Enum):
     IDLE = "idle"
     INVALIDATED = "invalidated"
     REPLACED = "replaced"
+
+
+_SIZE = Cause.SIZE.value
+"""Once: to ask an enum for its value takes as long as to count it."""
 
 
 class Refusal(Enum):
@@ -96,14 +101,13 @@ class _Share:
         for _ in range(0, len(self.shards), EXAMINED_SHARDS):
             examined = self.shards[self._examined : self._examined + EXAMINED_SHARDS]
             self._examined = (self._examined + len(examined)) % len(self.shards)
-            ends = [end for shard in examined if (end := shard.peek_last_item()) is not None]
-            if ends:
-                return min(ends, key=_used_at)[0]
+            found, used_at = None, inf
+            for end in [shard.peek_last_item() for shard in examined]:
+                if end is not None and end[1].used_at < used_at:
+                    found, used_at = end[0], end[1].used_at
+            if found is not None:
+                return found
         return None
-
-
-def _used_at(item: tuple[bytes, Held]) -> float:
-    return item[1].used_at
 
 
 class MemoryStore:
@@ -273,7 +277,8 @@ class MemoryStore:
             oldest = share.oldest()
             if oldest is None:
                 raise RuntimeError(f"{share.word}: {share.size} bytes counted without an entry")
-            self._remove(oldest, Cause.SIZE)
+            share.take(oldest)
+            self._metrics.l1_evictions.add(_SIZE)
 
     def _remove(self, key: bytes, cause: Cause) -> None:
         responses, negatives = self._shards[key[0] & self._mask]

@@ -24,15 +24,22 @@ PART_BYTES = 160
 
 _ALLOCATION_BYTES = 16
 """Memory is handed out in multiples of it: of 64 variant keys the remainders alone are a kilobyte."""
-_HEADER_BYTES = getsizeof(b"")
-"""What a text takes beside its bytes."""
+_ROUNDING = getsizeof(b"") + _ALLOCATION_BYTES - 1
+"""What a text takes beside its bytes, and what rounds the whole up where `_MULTIPLES` rounds it down."""
+_MULTIPLES = -_ALLOCATION_BYTES
 
 
 def entry_bytes(key: bytes, entry: Entry) -> int:
     """What L1 counts for `entry` under `key`. Shared texts, reason and route, are not counted."""
     if isinstance(entry, StoredResponse):
         overhead = RESPONSE_OVERHEAD + (PART_BYTES if entry.part else 0)
-        return overhead + _total((key, entry.lines, entry.body, entry.packed))
+        return (
+            overhead
+            + (len(key) + _ROUNDING & _MULTIPLES)
+            + (len(entry.lines) + _ROUNDING & _MULTIPLES)
+            + (len(entry.body) + _ROUNDING & _MULTIPLES)
+            + (len(entry.packed) + _ROUNDING & _MULTIPLES)
+        )
     tuples = (entry.names, entry.variants, entry.by_language, *entry.by_language)
     languages = (key for pair in entry.by_language for key in pair)
     keys = _total((key, *entry.names, *entry.variants, *languages))
@@ -40,7 +47,4 @@ def entry_bytes(key: bytes, entry: Entry) -> int:
 
 
 def _total(texts: Iterable[bytes]) -> int:
-    total = 0
-    for text in texts:
-        total += -(-(_HEADER_BYTES + len(text)) // _ALLOCATION_BYTES) * _ALLOCATION_BYTES
-    return total
+    return sum(len(text) + _ROUNDING & _MULTIPLES for text in texts)
