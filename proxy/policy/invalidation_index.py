@@ -130,10 +130,10 @@ class Index:
         We deviate from R4's order: a match is looked for first, so that an entry that cannot be placed in
         the log (unknown epoch, below the floor) yet was purged is dead, and no 304 can revive it.
         """
-        born = entry.born
-        if born is not None and self.knows(born):
-            return self._contents.modes.judge(entry, born if checked is None else max(born, checked))
-        validity = self._contents.modes.judge(entry, None)
+        born, contents = entry.born, self._contents
+        if born is not None and born.nonce in contents.nonces:
+            return contents.modes.judge(entry, born if checked is None else max(born, checked))
+        validity = contents.modes.judge(entry, None)
         if born is None and not self.was_read:
             # The fetch began before the log was read, and it still has not been: nothing was missed yet.
             return validity

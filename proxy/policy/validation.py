@@ -26,7 +26,7 @@ from proxy.policy.storing import stored as stored_from
 from proxy.policy.tags import OUR_FIELDS
 
 _CONDITIONS = frozenset({b"if-match", b"if-modified-since", b"if-none-match", b"if-unmodified-since"})
-_RANGE = frozenset({b"if-range", b"range"})
+_CONDITIONS_AND_RANGE = _CONDITIONS | {b"if-range", b"range"}
 
 _OF_THE_BODY = frozenset(
     {b"content-digest", b"content-encoding", b"content-length", b"content-md5", b"content-range"}
@@ -42,7 +42,7 @@ def conditional_lines(stored: StoredResponse) -> tuple[FieldLine, ...]:
 
 def without_conditions(fields: Fields, *, keep_range: bool = False) -> Fields:
     """The client's fields for a request that fills the cache: whole, and whatever the client has."""
-    unwanted = _CONDITIONS if keep_range else _CONDITIONS | _RANGE
+    unwanted = _CONDITIONS if keep_range else _CONDITIONS_AND_RANGE
     return fields if unwanted.isdisjoint(fields.names()) else fields.without(unwanted)
 
 

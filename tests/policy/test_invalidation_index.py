@@ -146,6 +146,12 @@ def test_before_the_first_read_a_fetch_of_our_own_has_missed_nothing():
     assert made.judge(entry(born=UNKNOWN)) is DISTRUSTED
 
 
+def test_the_epochs_of_the_last_full_read_are_known():
+    index = index_of()
+    assert index.knows(position(50))
+    assert not index.knows(UNKNOWN)
+
+
 def test_every_change_raises_the_version_and_every_read_the_generation():
     made = Index(keyed)
     seen = [(made.version, made.generation)]
