@@ -39,6 +39,10 @@ from proxy.policy.ranges import (
 )
 from proxy.policy.tags import for_clients
 
+_SELECTING = frozenset(
+    {b"if-match", b"if-modified-since", b"if-none-match", b"if-unmodified-since", b"range"}
+)
+"""The fields of a request that may make another answer of the stored response."""
 _BYPASSES = frozenset({Reason.COOKIE, Reason.AUTHORIZATION})
 """Reasons that keep a request out of the cache for its own sake, though it was found out only afterwards."""
 
@@ -78,6 +82,8 @@ def from_stored(
         age=age,
         route=route,
     )
+    if _SELECTING.isdisjoint(request.fields.names()):
+        return answer  # as most are
     if is_hit_refused(request, stored):
         return _failed_precondition(status, now=now, route=route)
     if is_hit_not_modified(request, stored):

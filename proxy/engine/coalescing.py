@@ -142,12 +142,17 @@ class Flight:
 
         Needs no deadline of its own: every wait of the fetch has one.
         """
-        try:
-            if self._opened is None:
-                await _woken(self._leaders)
-        except asyncio.CancelledError:
-            self._leave()
-            raise
+        if self._opened is None:
+            # As `_woken` waits, without its coroutine: a miss has a leader, and seldom a follower.
+            waiter = asyncio.get_running_loop().create_future()
+            self._leaders[waiter] = None
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                self._leave()
+                raise
+            finally:
+                self._leaders.pop(waiter, None)
         return cast(Opening, self._opened)
 
     async def ending(self) -> Ending:
@@ -187,6 +192,9 @@ def _wake(waiters: _Waiters) -> None:
             waiter.set_result(None)
 
 
+_CUT_OFF = Failed(503, OriginFailure(FailureKind.CLOSED, "the fetch was ended"))
+
+
 class Flights:
     """The flights under way, by key."""
 
@@ -218,7 +226,7 @@ class Flights:
         return flight
 
     async def _run(self, flight: Flight, fetch: Callable[[Flight], Awaitable[Ending]]) -> None:
-        ending: Ending = Failed(503, OriginFailure(FailureKind.CLOSED, "the fetch was ended"))
+        ending: Ending = _CUT_OFF
         try:
             ending = await fetch(flight)
         finally:

@@ -6,7 +6,7 @@ Runs in a flight's own task. Sees one client at most (the leader, who may read a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
@@ -74,9 +74,9 @@ class Fetcher:
         self._clock = clock
         self._dice = dice
 
-    async def fetch(self, flight: Flight, lookup: Lookup) -> Ending:
+    def fetch(self, flight: Flight, lookup: Lookup) -> Awaitable[Ending]:
         """Fetch what the lookup asks for, validating its base if it has one; every wait has a deadline."""
-        return await self._ask(flight, lookup, lookup.base)
+        return self._ask(flight, lookup, lookup.base)
 
     async def keep_posted(
         self,
@@ -245,9 +245,12 @@ class Fetcher:
     ) -> Ending:
         # A client that asked for a range gets the origin's own answer, whatever becomes of it here.
         is_streamed = lookup.asks_range or (is_large(response) and not lookup.completes)
-        body = await self._receiver.receive(flight, lookup, response, is_streamed=is_streamed)
-        if not isinstance(body, bytes):
-            return body
+        body = None if is_streamed else self._receiver.arrived(lookup, response)
+        if body is None:
+            received = await self._receiver.receive(flight, lookup, response, is_streamed=is_streamed)
+            if not isinstance(received, bytes):
+                return received
+            body = received
         return self._finish_whole(flight, lookup, response, planned, body, joined=joined)
 
     def _finish_whole(
@@ -296,13 +299,13 @@ class Fetcher:
 
 def _origin_request(lookup: Lookup, base: StoredResponse | None, *, has_leader: bool) -> Request:
     """The request that fills the cache: no conditions of the client's, ours where we validate or complete."""
-    request = lookup.request
+    request, target = lookup.request, lookup.key.forward_target
     fields = without_conditions(request.fields, keep_range=lookup.asks_range)
     if base is not None:
         fields = fields.plus(conditional_lines(base))
     elif lookup.completes and lookup.part is not None:
         fields = fields.plus(completion_lines(lookup.part))
-    target, on_interim = lookup.key.forward_target, request.on_interim if has_leader else None
-    if (target, on_interim) == (request.target, request.on_interim) and fields is request.fields:
+    on_interim = request.on_interim if has_leader else None
+    if fields is request.fields and target == request.target and on_interim is request.on_interim:
         return request  # as most are
     return replace(request, target=target, fields=fields, on_interim=on_interim)

@@ -23,6 +23,8 @@ class Lookup:
     directives: RequestDirectives
     asked: Asking
     key: CacheKey
+    policy: RoutePolicy = field(init=False)
+    """That of the request's route."""
     entry_key: bytes = field(init=False)
     """Where the response is, or would be: the primary key, or a variant key once a Vary record is known."""
     record: VaryRecord | None = None
@@ -37,12 +39,8 @@ class Lookup:
     """A stored response exists that is not for this request (whose, the reason says)."""
 
     def __post_init__(self) -> None:
+        self.policy = self.match.route.policy
         self.entry_key = self.key.digest
-
-    @property
-    def policy(self) -> RoutePolicy:
-        """The policy of the request's route."""
-        return self.match.route.policy
 
     def narrow(self, record: VaryRecord, entry_key: bytes) -> None:
         """The primary key holds a Vary record: look under the variant's key."""

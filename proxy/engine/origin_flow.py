@@ -8,6 +8,7 @@ when the origin fails.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -79,27 +80,33 @@ class OriginFlow:
             answer = self._stand_in(lookup, CacheStatus(hit=True))
             if answer is not None:
                 return answer
-        return await self._coalesced(lookup) if self._may_share(lookup) else await self._lead(lookup)
+        key = lookup.flight_key()
+        if not self._may_share(lookup, key):
+            return await self._lead(lookup)
+        if self._flights.get(key) is None:
+            return await self._lead(lookup, is_shared=True)
+        return await self._coalesced(lookup)
 
     def refused(self, lookup: Lookup) -> Answer | None:
         """Why the origin must not be asked for this request; None: it may be."""
-        now, route = self._clock(), lookup.match.route.name
+        route = lookup.match.route.name
         if lookup.directives.only_if_cached and lookup.policy.client_cache_control == "honour":
             detail = "The request asked for a stored answer only, and there is none that may be used."
-            return answers.refused(504, detail, now=now, route=route, word="only-if-cached")
+            return answers.refused(504, detail, now=self._clock(), route=route, word="only-if-cached")
         if self._shared.must_shed:
             detail = "The shared cache cannot be asked, and the origin is not to be exposed."
-            return answers.refused(503, detail, now=now, route=route, word="shed", extra=retry_after(1))
+            now, extra = self._clock(), retry_after(1)
+            return answers.refused(503, detail, now=now, route=route, word="shed", extra=extra)
         return None
 
-    def _may_share(self, lookup: Lookup) -> bool:
+    def _may_share(self, lookup: Lookup, key: bytes) -> bool:
         asked = lookup.directives
         wants_its_own = lookup.policy.client_cache_control == "honour" and (
             asked.no_cache or asked.no_store or asked.max_age is not None
         )
         if wants_its_own or lookup.asks_range or lookup.policy.coalesce.scope == "off":
             return False
-        return not self._uncacheable.has(lookup.flight_key(), at=self._monotonic())
+        return not self._uncacheable.has(key, at=self._monotonic())
 
     async def _coalesced(self, lookup: Lookup) -> Answer:
         for _ in range(JOINS):
@@ -159,9 +166,7 @@ class OriginFlow:
         key = lookup.flight_key()
         fetcher = self._fleet_fetcher if is_shared else self._fetcher
 
-        async def fetch(flight: Flight) -> Ending:
-            return await fetcher.fetch(flight, lookup)
-
+        fetch = partial(fetcher.fetch, lookup=lookup)
         flight = self._flights.start(key, self._log.capture(), fetch, is_shared=is_shared)
         opening = await flight.opening()
         if isinstance(opening, Found):
@@ -171,29 +176,36 @@ class OriginFlow:
 
     def _led(self, lookup: Lookup, key: bytes, opening: Asked) -> Answer:
         """What the one who asked the origin gets of it."""
-        request, route, now = lookup.request, lookup.match.route.name, self._clock()
         match opening:
-            case Streaming():
-                status = self._status(lookup, opening.head.status, stored=True)
-                outcome = lookup.miss_outcome
-                return answers.streaming(request, opening, status, outcome, now=now, route=route)
-            case Uncacheable(response=response, reason=reason):
-                if not lookup.asks_range:  # a part that is not stored says nothing of the whole
-                    self._uncacheable.add(key, at=self._monotonic())
-                status = answers.why_not_stored(lookup.forward, response.head.status, reason)
-                outcome = Outcome.BYPASS if status.forward is Forward.BYPASS else lookup.miss_outcome
-                return answers.not_stored(request, response, status, outcome, now=now, route=route)
-            case Unshared(stored=stored):
-                return self._fetched(lookup, Fetched(stored, None, is_kept=False, origin_status=304))
             case Fetched():
                 self._refresher.succeeded(lookup)
                 return self._fetched(lookup, opening)
+            case Streaming():
+                return self._streaming(lookup, opening)
+            case Uncacheable():
+                if not lookup.asks_range:  # a part that is not stored says nothing of the whole
+                    self._uncacheable.add(key, at=self._monotonic())
+                return self._not_stored(lookup, opening)
+            case Unshared(stored=stored):
+                return self._fetched(lookup, Fetched(stored, None, is_kept=False, origin_status=304))
             case Failed():
                 return self._failed(lookup, opening)
             case Released():
                 return self._failed(lookup, Failed(503))
             case unknown:
                 assert_never(unknown)
+
+    def _streaming(self, lookup: Lookup, opening: Streaming) -> Answer:
+        status = self._status(lookup, opening.head.status, stored=True)
+        outcome, now, route = lookup.miss_outcome, self._clock(), lookup.match.route.name
+        return answers.streaming(lookup.request, opening, status, outcome, now=now, route=route)
+
+    def _not_stored(self, lookup: Lookup, opening: Uncacheable) -> Answer:
+        response, reason = opening.response, opening.reason
+        status = answers.why_not_stored(lookup.forward, response.head.status, reason)
+        outcome = Outcome.BYPASS if status.forward is Forward.BYPASS else lookup.miss_outcome
+        now, route = self._clock(), lookup.match.route.name
+        return answers.not_stored(lookup.request, response, status, outcome, now=now, route=route)
 
     def _fetched(self, lookup: Lookup, fetched: Fetched) -> Answer:
         """For the one who asked: its own answer, whatever it says of reuse."""

@@ -36,15 +36,17 @@ class Receiver:
         # After a reload the route's limit may be above L1's, which only a restart changes.
         return self._max_entry_bytes if asked is None else min(asked, self._max_entry_bytes)
 
+    def arrived(self, lookup: Lookup, response: OriginResponse) -> bytes | None:
+        """All of a body that may be kept, if it came with the head; None: to be received."""
+        length = response.body.length
+        is_kept = length is not None and length <= self.max_body(lookup)
+        return response.body.take_rest() if is_kept else None
+
     async def receive(
         self, flight: Flight, lookup: Lookup, response: OriginResponse, *, is_streamed: bool
     ) -> bytes | Ending:
         """The body, once it is complete; or how the fetch ends without it."""
         length = response.body.length
-        if not is_streamed and length is not None and length <= self.max_body(lookup):
-            whole = response.body.take_rest()
-            if whole is not None:
-                return whole
         spool = Spool(length=length, max_bytes=self.max_body(lookup), budget=self._budget)
         if is_streamed:
             _open_stream(flight, response, spool)

@@ -6,7 +6,7 @@ policy's, bytes are net's, where things are kept is the stores', what a miss tak
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, assert_never
 
 from proxy.config.schema import Config
@@ -203,8 +203,10 @@ class RequestFlow:
         if plan.refusal is not None:
             return await self._passing.answer(request, plan.match, plan.refusal)
         lookup = plan.lookup(request)
-        answer = self._from_l1(lookup) or await self._from_l2(lookup, found)
-        return answer or await self._from_origin(lookup)
+        answer = self._from_l1(lookup)
+        if answer is None and self._has_l2:
+            answer = await self._from_l2(lookup, found)
+        return answer or self._origin_flow.refused(lookup) or await self._from_origin(lookup)
 
     def entry_key(self, request: Request) -> bytes | None:
         """Under which key L1 has, or would have, what the request gets; None: the cache is not asked."""
@@ -234,20 +236,18 @@ class RequestFlow:
         return self._use(lookup, stored, self._log.judge_held(held), "l1", now)
 
     async def _from_l2(self, lookup: Lookup, found: Found) -> Answer | None:
-        if self._has_l2:
-            now = self._clock()
-            stored = await look_up(self._tiers, lookup, now, secret=self._secret, found=found)
-            # Judged at the moment of use, in the step that answers and back-fills (invalidation R7).
-            now = self._clock()
-            held = self._peek(lookup.entry_key, now)
-            if stored is not None and not _is_overtaken(stored, held):
-                answer = self._use(lookup, stored, self._judge_found(stored, held), "l2", now)
-                if answer is not None:
-                    self._keep_found(lookup.entry_key, stored, held, now, idle=lookup.policy.idle)
-                    return answer
-            # Meanwhile another request may have filled L1; and an old copy there still has its own lifetime.
-            return self._from_l1(lookup, is_second_choice=True)
-        return None
+        now = self._clock()
+        stored = await look_up(self._tiers, lookup, now, secret=self._secret, found=found)
+        # Judged at the moment of use, in the step that answers and back-fills (invalidation R7).
+        now = self._clock()
+        held = self._peek(lookup.entry_key, now)
+        if stored is not None and not _is_overtaken(stored, held):
+            answer = self._use(lookup, stored, self._judge_found(stored, held), "l2", now)
+            if answer is not None:
+                self._keep_found(lookup.entry_key, stored, held, now, idle=lookup.policy.idle)
+                return answer
+        # Meanwhile another request may have filled L1; and an old copy there still has its own lifetime.
+        return self._from_l1(lookup, is_second_choice=True)
 
     def _judge_found(self, stored: StoredResponse, held: Held | None) -> Validity:
         """What L2 has; where L1 has the same, it costs no more than a copy there."""
@@ -318,17 +318,14 @@ class RequestFlow:
         outcome, detail = _FRESH_HITS[tier] if stored.source is not LifetimeSource.NEGATIVE else _NEGATIVE_HIT
         return outcome, detail if self._log.is_synced else "unsynced"
 
-    async def _from_origin(self, lookup: Lookup) -> Answer:
-        refused = self._origin_flow.refused(lookup)
-        if refused is not None:
-            return refused
+    def _from_origin(self, lookup: Lookup) -> Awaitable[Answer]:
         request, match = lookup.request, lookup.match
         if lookup.refusal is Reason.COOKIE:
-            return await self._passing.answer(request, match, Bypass(Forward.BYPASS, Reason.COOKIE))
+            return self._passing.answer(request, match, Bypass(Forward.BYPASS, Reason.COOKIE))
         is_unclear_range = lookup.asks_range and not asks_one_range(request)
         if request.method == "HEAD" or is_unclear_range:
-            return await self._passing.forward(lookup)
-        return await self._origin_flow.answer(lookup)
+            return self._passing.forward(lookup)
+        return self._origin_flow.answer(lookup)
 
 
 def _is_overtaken(stored: StoredResponse, held: Held | None) -> bool:
