@@ -209,11 +209,10 @@ class OriginFlow:
 
     def _fetched(self, lookup: Lookup, fetched: Fetched) -> Answer:
         """For the one who asked: its own answer, whatever it says of reuse."""
-        now = self._clock()
-        stored = fetched.stored
-        ttl = whole_seconds_left(stored.lifetime - stored.age(now)) if fetched.is_validated else None
+        now, stored, is_validated = self._clock(), fetched.stored, fetched.is_validated
+        ttl = whole_seconds_left(stored.lifetime - stored.age(now)) if is_validated else None
         status = self._status(lookup, fetched.origin_status, stored=fetched.is_kept, ttl=ttl)
-        outcome = Outcome.REVALIDATED if fetched.is_validated else lookup.miss_outcome
+        outcome = Outcome.REVALIDATED if is_validated else lookup.miss_outcome
         lines = None if fetched.head is None else answers.client_lines(fetched.head)
         return answers.from_stored(
             lookup.request, stored, status, outcome, now=now, route=lookup.match.route.name, lines=lines

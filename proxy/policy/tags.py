@@ -98,4 +98,4 @@ def _scoped(request: Request, groups: Iterable[bytes]) -> tuple[bytes, ...]:
 
 def for_clients(fields: Fields) -> Fields:
     """The fields without those that only purging needs."""
-    return fields.without(OUR_FIELDS) if not OUR_FIELDS.isdisjoint(fields.names()) else fields
+    return fields.without(OUR_FIELDS)

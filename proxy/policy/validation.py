@@ -43,7 +43,7 @@ def conditional_lines(stored: StoredResponse) -> tuple[FieldLine, ...]:
 def without_conditions(fields: Fields, *, keep_range: bool = False) -> Fields:
     """The client's fields for a request that fills the cache: whole, and whatever the client has."""
     unwanted = _CONDITIONS if keep_range else _CONDITIONS_AND_RANGE
-    return fields if unwanted.isdisjoint(fields.names()) else fields.without(unwanted)
+    return fields.without(unwanted)
 
 
 def updated_head(stored: StoredResponse, head: ResponseHead) -> ResponseHead:
