@@ -6,10 +6,12 @@ import asyncio
 
 import pytest
 
-from proxy.engine.receiving import WHOLE_BYTES
+from proxy.engine.receiving import WHOLE_BYTES, Receiver
 from proxy.engine.spool import PIPE_BYTES, SpoolReader
 from proxy.model import BodyBroken, Outcome
 from tests.support.engine_fakes import BROKEN, Engine, body_of, detail_of, reply, turns
+from tests.support.responses import NOW
+from tests.support.routing import get
 
 ETAG = (b"ETag", b'"1"')
 LARGE = b"x" * WHOLE_BYTES
@@ -30,6 +32,18 @@ async def test_a_small_body_is_collected_first_and_a_larger_one_streams(size: in
     await engine.settle()
     assert (await engine.ask()).body == b"x" * size
     assert engine.budget.held_bytes == 0
+
+
+@pytest.mark.parametrize(("length", "taken"), [(4, b"body"), (5, None), (None, None)])
+async def test_what_came_with_the_head_is_taken_at_once_where_it_may_be_kept(
+    length: int | None, taken: bytes | None
+) -> None:
+    engine = Engine(max_body=4)
+    receiver = Receiver(budget=engine.budget, max_entry_bytes=500_000, metrics=engine.metrics)
+    lookup = engine.flow.plan(get()).lookup(get())
+    response = reply(length=length, has_arrived=True).respond(NOW)
+
+    assert receiver.arrived(lookup, response) == taken
 
 
 async def test_a_body_of_unknown_length_streams_and_is_stored() -> None:
