@@ -13,9 +13,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from functools import lru_cache
-from math import inf, nan
+from math import nan
 from typing import NamedTuple
 
+LARGEST_SECONDS = 1e15
+"""Beyond any clock, and any sum of what fields may state (2**31 each)."""
 RECEIVED_AT, INITIAL_AGE, LIFETIME, REFRESH_AGE, FETCH_SECONDS = range(5)
 TARGET, HOST, ETAG, LAST_MODIFIED = range(4)
 """The numbers and texts, in their order."""
@@ -118,16 +120,22 @@ def unpack(packed: bytes) -> Unpacked:
 
 
 def is_sound(packed: bytes) -> bool:
-    """Can each value be read, and is each a finite one? Asked of what comes from elsewhere."""
+    """Can each value be read, and is each one that we may write? Asked of what comes from elsewhere."""
     if len(packed) < _NUMBERS.size:
         return False
     numbers = _NUMBERS.unpack_from(packed)
     received_at, initial_age, lifetime, refresh_age, fetch_seconds = numbers[:5]
     bits: int = numbers[9]
     count: int = numbers[14]
-    # 0 times what is not finite is no number; none of the sums below can overflow.
-    zero = 0.0 * received_at + 0.0 * initial_age + 0.0 * lifetime + 0.0 * fetch_seconds
-    if zero != 0.0 or abs(refresh_age) == inf or bits > _ALL_BITS:
+    # NaN is not less than anything; of `refresh_age` it is a value.
+    if not (
+        abs(received_at) < LARGEST_SECONDS
+        and abs(initial_age) < LARGEST_SECONDS
+        and abs(lifetime) < LARGEST_SECONDS
+        and abs(fetch_seconds) < LARGEST_SECONDS
+    ):
+        return False
+    if abs(refresh_age) >= LARGEST_SECONDS or bits > _ALL_BITS:
         return False
     texts_end = _NUMBERS.size + numbers[10] + numbers[11] + numbers[12] + numbers[13]
     if texts_end == len(packed):  # most have neither tags nor windows
@@ -140,7 +148,7 @@ def _is_tail_sound(packed: bytes, texts_end: int) -> bool:
     end = len(packed)
     if packed[_BITS_AT] & _HAS_WINDOWS:
         end -= _WINDOWS.size
-        if inf in map(abs, _WINDOWS.unpack_from(packed, end)):
+        if any(abs(seconds) >= LARGEST_SECONDS for seconds in _WINDOWS.unpack_from(packed, end)):
             return False
     form = _format_of(int.from_bytes(packed[_COUNT_AT : _NUMBERS.size], "little"))
     lengths_at = end - form.size

@@ -16,7 +16,6 @@ import struct
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import lru_cache
-from math import isfinite
 from zlib import crc32
 
 from proxy.model import Entry, LifetimeSource, Part, Rule, StoredResponse, VaryRecord, packing
@@ -120,9 +119,10 @@ def _response_pieces(stored: StoredResponse) -> list[bytes]:
 def _read_response(data: bytes) -> StoredResponse:
     status, source, rules, expires_at, *lengths = _NUMBERS.unpack_from(data, _NUMBERS_AT)
     reason, route, part, packed, lines, body = _texts(data, _NUMBERS_AT + _NUMBERS.size, lengths)
-    _refuse(not isfinite(expires_at), "not a number of seconds")
-    _refuse(source >= len(_SOURCES) or rules > Rule.ALL, "unknown bits")
-    _refuse(not packing.is_sound(packed), "not packed by us")
+    if not (abs(expires_at) < packing.LARGEST_SECONDS and source < len(_SOURCES) and rules <= Rule.ALL):
+        raise ValueError("an end or bits that we do not write")
+    if not packing.is_sound(packed):
+        raise ValueError("not packed by us")
     shared_reason, name = _words(reason, route)
     shown = Part(*_PART.unpack(part)) if part else None
     return StoredResponse(
@@ -147,7 +147,8 @@ def _vary_pieces(record: VaryRecord) -> list[bytes]:
 
 def _read_vary(data: bytes) -> VaryRecord:
     expires_at, name_count, variant_count, language_count = _VARY_NUMBERS.unpack_from(data, _NUMBERS_AT)
-    _refuse(not isfinite(expires_at), "not a number of seconds")
+    if not abs(expires_at) < packing.LARGEST_SECONDS:
+        raise ValueError("an end that we do not write")
     others = name_count + variant_count
     lengths_at, count = _NUMBERS_AT + _VARY_NUMBERS.size, others + 2 * language_count
     lengths = struct.unpack_from(f">{count}I", data, lengths_at)
@@ -163,13 +164,9 @@ def _texts(data: bytes, start: int, lengths: Sequence[int]) -> list[bytes]:
     for length in lengths:
         texts.append(data[start : start + length])
         start += length
-    _refuse(start != len(data), "the lengths do not fill the content")
+    if start != len(data):
+        raise ValueError("the lengths do not fill the content")
     return texts
-
-
-def _refuse(is_wrong: bool, fault: str) -> None:
-    if is_wrong:
-        raise ValueError(fault)
 
 
 _READERS: dict[int, Callable[[bytes], Entry]] = {_RESPONSE: _read_response, _VARY: _read_vary}

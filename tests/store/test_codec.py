@@ -22,6 +22,7 @@ from proxy.model import (
     VaryRecord,
     packing,
 )
+from proxy.model.packing import LARGEST_SECONDS
 from proxy.store.codec import KEY_BYTES, Garbage, decode, encode
 from tests.support.entries import key_of, response, vary_record
 
@@ -30,7 +31,7 @@ OTHER_KEY = key_of("b")
 HEAD_BYTES = 30
 
 KEYS = st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)
-SECONDS = st.floats(allow_nan=False, allow_infinity=False)
+SECONDS = st.floats(-LARGEST_SECONDS, LARGEST_SECONDS, exclude_min=True, exclude_max=True)
 UNSIGNED = st.integers(0, 2**64 - 1)
 RESPONSES = st.builds(
     StoredResponse.of,
@@ -201,6 +202,7 @@ def test_the_sealed_payload_without_a_fault_is_read() -> None:
         (sealed(numbers(rules=Rule.ALL + 1), kind=1), Garbage.MALFORMED),
         (sealed(numbers(expires_at=nan), kind=1), Garbage.MALFORMED),
         (sealed(numbers(expires_at=inf), kind=1), Garbage.MALFORMED),
+        (sealed(numbers(expires_at=1e308), kind=1), Garbage.MALFORMED),
         (sealed(numbers(part=bytes(23)), kind=1), Garbage.MALFORMED),
         (sealed(numbers(packed=PACKED[:-1]), kind=1), Garbage.MALFORMED),
         (sealed(numbers(packed=PACKED + b"\0"), kind=1), Garbage.MALFORMED),
@@ -208,6 +210,7 @@ def test_the_sealed_payload_without_a_fault_is_read() -> None:
         (sealed(numbers()[:-1], kind=1), Garbage.MALFORMED),
         (sealed(struct.pack(">dHHH", nan, 0, 0, 0), kind=2), Garbage.MALFORMED),
         (sealed(struct.pack(">dHHH", inf, 0, 0, 0), kind=2), Garbage.MALFORMED),
+        (sealed(struct.pack(">dHHH", -1e308, 0, 0, 0), kind=2), Garbage.MALFORMED),
         (sealed(struct.pack(">dHHHI", 0.0, 1, 0, 0, 2**32 - 1), kind=2), Garbage.MALFORMED),
         (sealed(b"", kind=2), Garbage.MALFORMED),
     ],
