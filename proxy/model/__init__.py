@@ -5,7 +5,7 @@ Values only. Nothing here does I/O, reads a clock or rolls dice; every instant e
 """
 
 from proxy.model.failures import FailureKind, OriginFailure
-from proxy.model.field_names import Cut, FieldNames, names_of
+from proxy.model.field_names import Cut, FieldNames, Placed, cut_of, names_of
 from proxy.model.fields import FieldLine, Fields
 from proxy.model.messages import (
     Answer,
@@ -66,6 +66,7 @@ __all__ = [
     "OriginResponse",
     "Outcome",
     "Part",
+    "Placed",
     "Position",
     "Reason",
     "Request",
@@ -76,5 +77,6 @@ __all__ = [
     "Tunnel",
     "Validity",
     "VaryRecord",
+    "cut_of",
     "names_of",
 ]

@@ -6,7 +6,8 @@ how the lines look is found out once for each such list, and not for each head.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +15,8 @@ from lru import LRU
 
 T = TypeVar("T")
 Values = tuple[bytes, ...]
+Placed = tuple[bytes, int]
+"""A name, and the place of its value among all that there are."""
 
 MOST_LISTS = 256
 MOST_LIST_BYTES = 1024
@@ -23,7 +26,7 @@ MOST_DERIVED = 16
 
 
 class Cut(NamedTuple):
-    """What is left of a list of names without some of them."""
+    """Some names, and where their values are found among others."""
 
     names: FieldNames
     pick: Callable[[Values], Values]
@@ -51,6 +54,11 @@ class FieldNames:
     def __repr__(self) -> str:
         return f"FieldNames({self.listed!r})"
 
+    @property
+    def is_long(self) -> bool:
+        """Too long to be remembered."""
+        return sum(map(len, self.listed)) > MOST_LIST_BYTES
+
     def encode(self, values: Values) -> bytes:
         """The lines as they stand in a head, each with its end."""
         return self._form % values
@@ -77,8 +85,11 @@ class FieldNames:
         return said
 
     def _cut(self, unwanted: frozenset[bytes]) -> Cut:
-        kept = [place for place, name in enumerate(self.listed) if name.lower() not in unwanted]
-        return Cut(names_of(tuple(self.listed[place] for place in kept)), _picker(kept))
+        return cut_of(self.placed(unwanted))
+
+    def placed(self, unwanted: AbstractSet[bytes]) -> list[Placed]:
+        """Where what is left without these (lower case) stands."""
+        return [(name, place) for place, name in enumerate(self.listed) if name.lower() not in unwanted]
 
 
 def names_of(listed: tuple[bytes, ...]) -> FieldNames:
@@ -87,9 +98,14 @@ def names_of(listed: tuple[bytes, ...]) -> FieldNames:
     if known is not None:
         return known
     names = FieldNames(listed)
-    if sum(map(len, listed)) <= MOST_LIST_BYTES:
+    if not names.is_long:
         _known[listed] = names
     return names
+
+
+def cut_of(placed: Sequence[Placed]) -> Cut:
+    """These names, in this order, each with the value that stands at its place."""
+    return Cut(names_of(tuple(name for name, _ in placed)), _picker([place for _, place in placed]))
 
 
 _known: LRU[tuple[bytes, ...], FieldNames] = LRU(MOST_LISTS)

@@ -2,17 +2,22 @@
 
 Bytes, order, case and duplicates are kept. What belongs to one connection only is removed in both
 directions (RFC 9110 §7.6.1); the framing fields are written anew by whoever writes the body.
+
+Which fields pass follows from their names and from Connection, and most heads have names that came before:
+it is found out once for those. What is left for each head is to take values from where they stand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from email.utils import formatdate
-from functools import lru_cache
+from typing import Any
+
+from lru import LRU
 
 from proxy.config.origin import PRESERVE_HOST
 from proxy.config.schema import Forwarded
-from proxy.model import FieldLine, Fields, Request, ResponseHead
+from proxy.model import Cut, FieldNames, Fields, Placed, Request, ResponseHead, cut_of
 from proxy.net.fields import list_members
 from proxy.net.response_head import ReceivedHead
 
@@ -84,21 +89,27 @@ _END_TO_END_PREFIX = b"x-forwarded-"
 
 _DROPPED_IN_RESPONSES = HOP_BY_HOP | {b"content-length"}
 _NOTHING = frozenset[bytes]()
-_USUAL_BYTES = 64
+MOST_CUTS = 256
+MOST_OPTION_BYTES = 64
 """Longer values of Connection are read anew each time, so that nobody fills the memory with them."""
 _VIA = (b"1.0 " + PSEUDONYM, b"1.1 " + PSEUDONYM)
 """By the minor version that a message came with."""
 _WITH_BODY = frozenset({"PATCH", "POST", "PUT"})
+_NO_LINE = (b"", b"")
+_SWITCHED = 101
 _FOR, _HOST, _PROTO = b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"
 
+_Circumstances = tuple[FieldNames, bytes | None, bytes, bool, bool]
+"""All that decides which lines the origin gets: names and Connection of the request, the name of the field
+that frames its body, whether it asks for an upgrade, and whether a client's address is known."""
+_OfResponse = tuple[FieldNames, bytes | None, bool, bool]
+"""The same for clients: names and Connection of the response, whether it is a 101, whether Via is added."""
+_cuts_of_responses: LRU[_OfResponse, Cut] = LRU(MOST_CUTS)
 
-def nominated(fields: Fields, keyed: AbstractSet[bytes] = frozenset()) -> frozenset[bytes]:
-    """The further fields that Connection makes hop-by-hop; `keyed` names cannot be."""
-    options = fields.combined(b"connection")
-    if options is None:
-        return _NOTHING
-    names = (_usually_nominated if len(options) <= _USUAL_BYTES else _nominated)(options)
-    return names - keyed if names else names
+
+def nominated(options: bytes | None, keyed: AbstractSet[bytes] = frozenset()) -> frozenset[bytes]:
+    """The further fields that Connection, with this value, makes hop-by-hop; `keyed` names cannot be."""
+    return _NOTHING if options is None else _nominated(options) - keyed
 
 
 def _nominated(options: bytes) -> frozenset[bytes]:
@@ -106,14 +117,19 @@ def _nominated(options: bytes) -> frozenset[bytes]:
     return frozenset(name for name in list_members([options]) if not _is_end_to_end(name)) - HOP_BY_HOP
 
 
-# Nearly always `keep-alive` or `close`.
-_usually_nominated = lru_cache(maxsize=256)(_nominated)
-
-
 class RequestForwarding:
     """What the configuration makes of a request's fields; built once."""
 
-    __slots__ = ("_appends_peer", "_config", "_dropped", "_host", "_keyed", "_names_peer", "_own_host")
+    __slots__ = (
+        "_appends_peer",
+        "_config",
+        "_cuts",
+        "_dropped",
+        "_host",
+        "_keyed",
+        "_names_peer",
+        "_own_host",
+    )
 
     def __init__(
         self,
@@ -134,32 +150,57 @@ class RequestForwarding:
         dropped = HOP_BY_HOP | {b"expect", b"content-length"}
         dropped |= {name for name, mode in rewritten.items() if mode != "pass"}
         self._dropped = dropped if self._host is None else dropped | {b"host"}
+        self._cuts: LRU[_Circumstances, Cut] = LRU(MOST_CUTS)
 
     def fields(self, request: Request) -> Fields:
         """The fields that the origin gets, framing included."""
         fields = request.fields
-        kept = fields.without(self._dropped)
-        if hidden := nominated(fields, self._keyed):
-            kept = kept.without(hidden)
-        if self._host is not None or b"host" not in fields:
-            kept = Fields(((b"Host", self._own_host), *kept.lines))
-        added = self._about_client(request)
-        added += _framing(request)
-        if self._config.via:
-            added.append((b"Via", _VIA[request.version[1]]))
+        addresses, (framing, size) = self._addresses(request), _framing(request)
+        circumstances = (
+            fields.layout,
+            fields.combined(b"connection"),
+            framing,
+            request.upgrade,
+            bool(addresses),
+        )
+        cut = self._cuts.get(circumstances) or self._cut(circumstances)
+        values = (
+            *fields.sent_values,
+            # In the order of `_lines`.
+            self._own_host,
+            addresses,
+            request.scheme,
+            size,
+            _VIA[request.version[1]],
+        )
         if request.upgrade:
-            added += [(b"Connection", b"Upgrade"), (b"Upgrade", fields.combined(b"upgrade") or b"")]
-        return kept.plus(added)
+            values += (b"Upgrade", fields.combined(b"upgrade") or b"")
+        return Fields.of(cut.names, cut.pick(values))
 
-    def _about_client(self, request: Request) -> list[FieldLine]:
-        lines: list[FieldLine] = []
-        if addresses := self._addresses(request):
+    def _cut(self, circumstances: _Circumstances) -> Cut:
+        cut = cut_of(self._lines(*circumstances))
+        return _remember(self._cuts, circumstances, cut)
+
+    def _lines(
+        self, names: FieldNames, options: bytes | None, framing: bytes, upgrade: bool, has_addresses: bool
+    ) -> list[Placed]:
+        host, addresses, scheme, size, via, connection, protocol = _places_behind(names, 7)
+        lines = names.placed(self._dropped | nominated(options, self._keyed))
+        client_host = names.places.get(b"host")
+        if self._host is not None or client_host is None:
+            lines.insert(0, (b"Host", host))
+        if has_addresses:
             lines.append((b"X-Forwarded-For", addresses))
-        host = request.fields.first(b"host")
-        if self._config.host == "set" and host is not None:
-            lines.append((b"X-Forwarded-Host", host))
+        if self._config.host == "set" and client_host is not None:
+            lines.append((b"X-Forwarded-Host", client_host[0]))
         if self._config.proto == "set":
-            lines.append((b"X-Forwarded-Proto", request.scheme))
+            lines.append((b"X-Forwarded-Proto", scheme))
+        if framing:
+            lines.append((framing, size))
+        if self._config.via:
+            lines.append((b"Via", via))
+        if upgrade:
+            lines += [(b"Connection", connection), (b"Upgrade", protocol)]
         return lines
 
     def _addresses(self, request: Request) -> bytes:
@@ -176,34 +217,56 @@ class RequestForwarding:
 def response_head(received: ReceivedHead, *, via: bool, now: float) -> ResponseHead:
     """The final head as the rest of the house knows it. `now`: epoch seconds, for a missing Date."""
     fields = received.fields
-    dropped = _DROPPED_IN_RESPONSES
-    if hidden := nominated(fields):
-        dropped |= hidden
-    if received.status == 101:  # what was switched to: the client must be told
+    names, status = fields.layout, received.status
+    circumstances = names, fields.combined(b"connection"), status == _SWITCHED, via
+    cut = _cuts_of_responses.get(circumstances) or _cut_of_response(circumstances)
+    date = b"" if b"date" in names.places else formatdate(now, usegmt=True).encode()
+    values = cut.pick((*fields.sent_values, date, _VIA[not received.is_http_10]))
+    return ResponseHead(status, Fields.of(cut.names, values), received.reason)
+
+
+def _cut_of_response(circumstances: _OfResponse) -> Cut:
+    names, options, is_switched, has_via = circumstances
+    date, via = _places_behind(names, 2)
+    dropped = _DROPPED_IN_RESPONSES | nominated(options)
+    if is_switched:  # what was switched to: the client must be told
         dropped -= {b"upgrade"}
-    added: list[FieldLine] = []
-    if b"date" not in fields:  # RFC 9110 §6.6.1
-        added.append((b"Date", formatdate(now, usegmt=True).encode()))
-    if via:
-        added.append((b"Via", _VIA[not received.is_http_10]))
-    return ResponseHead(received.status, fields.without(dropped).plus(added), received.reason)
+    lines = names.placed(dropped)
+    if b"date" not in names.places:  # RFC 9110 §6.6.1
+        lines.append((b"Date", date))
+    if has_via:
+        lines.append((b"Via", via))
+    return _remember(_cuts_of_responses, circumstances, cut_of(lines))
 
 
 def interim_head(received: ReceivedHead) -> ResponseHead:
     """A 1xx head to pass on: nothing is added to it."""
-    fields = received.fields.without(_DROPPED_IN_RESPONSES | nominated(received.fields))
+    options = received.fields.combined(b"connection")
+    fields = received.fields.without(_DROPPED_IN_RESPONSES | nominated(options))
     return ResponseHead(received.status, fields, received.reason)
+
+
+def _remember(cuts: LRU[Any, Cut], circumstances: tuple[Any, ...], cut: Cut) -> Cut:
+    names, options, *_ = circumstances
+    if not names.is_long and len(options or b"") <= MOST_OPTION_BYTES:
+        cuts[circumstances] = cut
+    return cut
+
+
+def _places_behind(names: FieldNames, count: int) -> range:
+    """Where values stand that are put behind those of the names."""
+    return range(len(names.listed), len(names.listed) + count)
 
 
 def _is_end_to_end(name: bytes) -> bool:
     return name in END_TO_END or name.startswith(_END_TO_END_PREFIX)
 
 
-def _framing(request: Request) -> list[FieldLine]:
+def _framing(request: Request) -> tuple[bytes, bytes]:
     """How long the body is. An empty one is stated where an origin may ask for it (RFC 9110 §8.6)."""
     if request.body is None:
         is_stated = request.method in _WITH_BODY or b"content-length" in request.fields
-        return [(b"Content-Length", b"0")] if is_stated else []
+        return (b"Content-Length", b"0") if is_stated else _NO_LINE
     if request.body.length is None:
-        return [(b"Transfer-Encoding", b"chunked")]
-    return [(b"Content-Length", b"%d" % request.body.length)]
+        return b"Transfer-Encoding", b"chunked"
+    return b"Content-Length", b"%d" % request.body.length

@@ -1,10 +1,22 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from proxy.config.schema import Forwarded
-from proxy.model import FieldLine, Fields, Request, ResponseHead
-from proxy.net.forwarding import HOP_BY_HOP, RequestForwarding, interim_head, nominated, response_head
+from proxy.model import Cut, FieldLine, Fields, Request, ResponseHead
+from proxy.net import forwarding as forwarding_module
+from proxy.net.forwarding import (
+    HOP_BY_HOP,
+    MOST_CUTS,
+    MOST_OPTION_BYTES,
+    RequestForwarding,
+    interim_head,
+    nominated,
+    response_head,
+)
 from proxy.net.response_head import ReceivedHead
 from tests.support.origin_clients import GivenBody, request
 
@@ -70,9 +82,11 @@ def test_connection_cannot_remove_host_or_the_length() -> None:
 def test_nominations_are_read_from_all_lines() -> None:
     fields = Fields([(b"Connection", b"close"), (b"connection", b"X-One ,x-two"), (b"CONNECTION", b"cookie")])
 
-    assert nominated(fields) == {b"close", b"x-one", b"x-two"}
-    assert nominated(fields, {b"x-one"}) == {b"close", b"x-two"}
-    assert nominated(Fields()) == frozenset()
+    options = fields.combined(b"connection")
+
+    assert nominated(options) == {b"close", b"x-one", b"x-two"}
+    assert nominated(options, {b"x-one"}) == {b"close", b"x-two"}
+    assert nominated(None) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -196,4 +210,98 @@ def test_an_interim_head_gets_nothing_added() -> None:
 def test_connection_nominates_only_what_is_not_dropped_anyhow() -> None:
     fields = Fields([(b"Connection", b"Keep-Alive, close, X-Private, TE")])
 
-    assert nominated(fields) == {b"close", b"x-private"}
+    assert nominated(fields.combined(b"connection")) == {b"close", b"x-private"}
+
+
+NAMES = [b"Host", b"Via", b"X-Hop", b"Date", b"Upgrade", b"X-Forwarded-For", b"Content-Length", b"X-Tenant"]
+OPTIONS = st.sampled_from(
+    [b"close", b"keep-alive", b"x-hop", b"upgrade, x-hop, x-tenant, date", b"", b"host"]
+)
+LINES = st.one_of(
+    st.lists(
+        st.tuples(st.sampled_from([*NAMES, b"x-hop", b"host"]), st.sampled_from([b"", b"a", b"b"]))
+        | st.tuples(st.just(b"Connection"), OPTIONS),
+        max_size=4,
+    ),
+    # The same names again and again, of which Connection says now this and now that.
+    OPTIONS.map(lambda options: [(b"Connection", options), (b"X-Hop", b"a"), (b"X-Tenant", b"b")]),
+)
+BODIES = st.sampled_from([None, GivenBody(), GivenBody(length=3), GivenBody(length=1234)])
+REQUESTS = st.builds(
+    Request,
+    method=st.sampled_from(["GET", "POST"]),
+    target=st.just(b"/"),
+    fields=LINES.map(Fields),
+    scheme=st.sampled_from([b"http", b"https"]),
+    version=st.sampled_from([(1, 0), (1, 1)]),
+    peer=st.sampled_from(["", "10.0.0.9", "::1"]),
+    body=BODIES,
+    upgrade=st.booleans(),
+)
+CONFIGS = st.builds(
+    lambda modes, via: Forwarded.model_validate(
+        {**dict(zip(("for", "host", "proto"), modes, strict=True)), "via": via}
+    ),
+    st.sampled_from(
+        [
+            ("append", "set", "set"),
+            ("set", "pass", "set"),
+            ("pass", "set", "pass"),
+            ("remove", "remove", "remove"),
+        ]
+    ),
+    st.booleans(),
+)
+
+
+def seen_by_origin(forwarding: RequestForwarding, requests: list[Request]) -> list[tuple[FieldLine, ...]]:
+    return [forwarding.fields(each).lines for each in requests]
+
+
+@settings(max_examples=300)
+@drawn(st.lists(REQUESTS, min_size=2, max_size=12), CONFIGS, st.sampled_from(["preserve", "api"]))
+def test_what_is_known_of_earlier_requests_changes_nothing(
+    requests: list[Request], config: Forwarded, host: str
+) -> None:
+    def fresh() -> RequestForwarding:
+        return RequestForwarding(config, host=host, authority=b"o", keyed={b"x-tenant"})
+
+    told = [line for each in requests for line in seen_by_origin(fresh(), [each])]
+
+    assert seen_by_origin(fresh(), [*requests, *requests]) == [*told, *told]
+
+
+@settings(max_examples=300)
+@drawn(
+    st.lists(st.tuples(LINES, st.sampled_from([101, 200, 404]), st.booleans(), st.booleans()), max_size=12)
+)
+def test_what_is_known_of_earlier_responses_changes_nothing(
+    heads: list[tuple[list[FieldLine], int, bool, bool]],
+) -> None:
+    def told(*, forgets: bool) -> list[ResponseHead]:
+        said = []
+        for lines, status, is_http_10, via in heads:
+            if forgets:
+                forwarding_module._cuts_of_responses.clear()
+            said.append(response_head(received(status, *lines, is_http_10=is_http_10), via=via, now=7))
+        return said
+
+    assert told(forgets=False) == told(forgets=True) == told(forgets=False)
+
+
+def cuts_after(*requests: Request) -> dict[object, Cut]:
+    forwarding = RequestForwarding(Forwarded(), host="preserve", authority=b"o")
+    for each in requests:
+        forwarding.fields(each)
+    return dict(forwarding._cuts.items())
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    long = b"x" * (MOST_OPTION_BYTES + 1)
+    many = [request("GET", b"/", (b"X-%d" % number, b"a")) for number in range(2 * MOST_CUTS)]
+
+    assert len(cuts_after(request(), request(), request("POST"))) == 2
+    assert len(cuts_after(*many)) == MOST_CUTS
+    assert not cuts_after(
+        request("GET", b"/", (b"Connection", long)), request("GET", b"/", (long * 20, b"a"))
+    )
