@@ -54,6 +54,7 @@ class ClientConnection(RequestHandler):
         "_tunnel",
         "asked_at",
         "is_answering",
+        "loop",
         "output",
         "peer",
         "shape",
@@ -69,9 +70,10 @@ class ClientConnection(RequestHandler):
         lane: PlainLane | None,
         output: ClientOutput,
     ) -> None:
+        self.loop = loop = asyncio.get_running_loop()
         super().__init__(
             connections,
-            loop=asyncio.get_running_loop(),
+            loop=loop,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             access_log=None,  # type: ignore[arg-type]  # aiohttp's own way to switch it off
             max_line_size=limits.head,

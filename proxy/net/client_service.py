@@ -127,9 +127,7 @@ class ClientService:
 
     def _begin(self, connection: ClientConnection, answering: Coroutine[Any, Any, None]) -> None:
         connection.begin_plain()
-        task = spawn("plain request", answering)
-        self.under_way.add(task)
-        task.add_done_callback(self.under_way.discard)
+        spawn("plain request", answering, within=self.under_way, loop=connection.loop)
 
     async def _answer_plain(self, turn: Turn, request: Request, plan: object, found: object) -> None:
         may_go_on = False

@@ -118,7 +118,7 @@ class Exchange:
                 return self.head
             if self.failure is not None:
                 return self.failure
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self.connection.loop.create_future()
             await self._waiter
 
     def keep_open(self, idle_seconds: float) -> None:
@@ -161,7 +161,10 @@ class Exchange:
         """From the connection."""
         parser = self._parser
         if parser is None:
-            begun = self._read_first(data)
+            self.has_response_byte = True
+            begun = read_begun(
+                data, self._request.method, max_head=self._max_head, relays_codings=self._relays_codings
+            )
             if begun is not None and begun.is_whole:
                 self._take_whole(begun)
                 return
@@ -180,11 +183,6 @@ class Exchange:
             self._has_partial_head = True
             # Once, and not again for each byte: a dripped head must not live for ever.
             self.connection.deadline.set(self._patience.idle)
-
-    def _read_first(self, data: bytes) -> Begun | None:
-        self.has_response_byte = True
-        method = self._request.method
-        return read_begun(data, method, max_head=self._max_head, relays_codings=self._relays_codings)
 
     def _take_whole(self, begun: Begun) -> None:
         """All at once: what `on_final_head`, `on_piece` and `on_end` do one after the other."""
@@ -305,7 +303,8 @@ class Exchange:
         if self.has_ended:
             return
         self.has_ended = True
-        self._stop_upload()
+        if self._upload is not None:
+            self._stop_upload()
         if cause is None:
             self.connection.detach()
         self._on_end(self, cause)

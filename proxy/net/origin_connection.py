@@ -71,6 +71,7 @@ class OriginConnection(Outgoing, asyncio.BufferedProtocol):
         "idle_since",
         "is_closed",
         "is_reused",
+        "loop",
         "on_closed",
         "opened_at",
     )
@@ -84,7 +85,9 @@ class OriginConnection(Outgoing, asyncio.BufferedProtocol):
         self.is_reused = False
         """It waited in the pool: the origin may have closed it before our request came."""
         self.on_closed: Callable[[OriginConnection, CloseCause], None] | None = None
-        self.deadline = Deadline(asyncio.get_running_loop(), self._on_deadline)
+        self.loop = asyncio.get_running_loop()
+        """Kept: to ask for it takes a system call each time."""
+        self.deadline = Deadline(self.loop, self._on_deadline)
         self._poll = select.poll()
         self._receiver: Receiver | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -162,7 +165,7 @@ class OriginConnection(Outgoing, asyncio.BufferedProtocol):
             return
         self.depart()
         transport.close()
-        asyncio.get_running_loop().call_later(_LINGER_SECONDS, transport.abort)
+        self.loop.call_later(_LINGER_SECONDS, transport.abort)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
@@ -198,7 +201,7 @@ class OriginConnection(Outgoing, asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """Called by the loop: the buffer is full."""
         if self._writable is None:
-            self._writable = asyncio.get_running_loop().create_future()
+            self._writable = self.loop.create_future()
 
     def resume_writing(self) -> None:
         """Called by the loop: the buffer has room."""

@@ -247,3 +247,17 @@ async def test_it_shows_its_state(pair: Pair) -> None:
         "<OriginConnection busy reused>",
         "<OriginConnection closed reused>",
     ]
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+async def test_pieces_arrive_whole_and_in_order(pair: Pair, size: int) -> None:
+    loop = asyncio.get_running_loop()
+    pair.origin.setblocking(False)
+    pieces = (b"head", b"a" * size, b"b" * size)
+    pair.connection.write(pieces)
+    pair.connection.write((b"c",))
+
+    received = b""
+    while len(received) < 5 + 2 * size:
+        received += await loop.sock_recv(pair.origin, 1_000_000)
+    assert received == b"".join((*pieces, b"c"))

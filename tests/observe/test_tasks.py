@@ -19,6 +19,18 @@ async def test_a_task_is_kept_until_it_ends() -> None:
     assert task not in running()
 
 
+async def test_an_owner_has_it_until_it_ends() -> None:
+    owned: set[asyncio.Task[object]] = set()
+    ended = spawn("ends", asyncio.sleep(0), within=owned, loop=asyncio.get_running_loop())
+    never_begun = spawn("never begins", asyncio.sleep(60), within=owned)
+
+    assert owned == {ended, never_begun}
+    never_begun.cancel()
+    await asyncio.wait({ended, never_begun})
+    await asyncio.sleep(0)
+    assert not owned
+
+
 async def test_a_crash_is_logged_under_the_tasks_name() -> None:
     async def crash() -> None:
         raise ValueError("no")
