@@ -6,8 +6,8 @@ policy's, bytes are net's, where things are kept is the stores', what a miss tak
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple, assert_never
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple, assert_never
 
 from proxy.config.schema import Config
 from proxy.engine import answers
@@ -192,17 +192,22 @@ class RequestFlow:
             return None
         return self._from_l1(plan.lookup(request))
 
-    async def serve(self, request: Request, plan: Plan | None = None, found: Found = NOT_ASKED) -> Answer:
+    def serve(
+        self, request: Request, plan: Plan | None = None, found: Found = NOT_ASKED
+    ) -> Coroutine[Any, Any, Answer]:
         """The answer, whatever it takes. Every wait below has a deadline.
 
         `found` is what L2 had for the plan a moment ago, where it was asked.
         """
+        # No coroutine of its own: what passes would go through it at its start and at each resumption.
         if self._data_purge.is_for(request):
-            return await self._data_purge.answer(request)
+            return self._data_purge.answer(request)
         plan = plan or self.plan(request)
         if plan.refusal is not None:
-            return await self._passing.answer(request, plan.match, plan.refusal)
-        lookup = plan.lookup(request)
+            return self._passing.answer(request, plan.match, plan.refusal)
+        return self._look_further(plan.lookup(request), found)
+
+    async def _look_further(self, lookup: Lookup, found: Found) -> Answer:
         answer = self._from_l1(lookup)
         if answer is None and self._has_l2:
             answer = await self._from_l2(lookup, found)

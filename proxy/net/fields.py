@@ -37,7 +37,7 @@ def are_clean(fields: Fields) -> bool:
     values = b"\n".join(sent)
     # LF may occur in no value, so that the number of what is not clean proves that each LF is ours.
     unclean = len(values) - len(values.translate(None, _NO_VALUE))
-    return unclean == max(0, len(sent) - 1) and fields.layout.derived(_are_tokens)
+    return unclean == (len(sent) - 1 if sent else 0) and fields.layout.derived(_are_tokens)
 
 
 def _are_tokens(names: FieldNames) -> bool:

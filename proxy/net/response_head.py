@@ -79,7 +79,7 @@ def delimit(head: ReceivedHead, method: str, *, relays_codings: bool = False) ->
     lengths = head.fields.values(b"content-length")
     codings = head.fields.values(b"transfer-encoding")
     fault = _framing_fault(head, lengths, codings)
-    is_chunked = bool(codings) and [coding.lower() for coding in codings] == [b"chunked"]
+    is_chunked = len(codings) == 1 and codings[0].lower() == b"chunked"
     if fault is None and codings and not is_chunked and not (relays_codings and _are_unknown(codings)):
         fault = "a transfer coding other than chunked"
     if fault is not None:
