@@ -285,11 +285,11 @@ class ClientConnection(RequestHandler):
 
     def _go_on(self) -> None:
         """With what has come already, or wait for the next request."""
-        if self._intake or self._buffer_paused:
+        intake = self._intake
+        if intake or self._buffer_paused:
             self._advance()
-        self._is_quiet = self.is_idle and not (
-            self._has_ended or self._is_leaving or self._intake.has_skipped
-        )
+        is_held_up = self.is_answering or self._has_ended or self._is_leaving
+        self._is_quiet = not (is_held_up or intake.has_skipped or intake)
         self._drain_between_requests()
 
     def _drain_between_requests(self) -> None:

@@ -62,27 +62,24 @@ class Outgoing:
     def hold(self, data: bytes) -> None:
         """Send it in order, with what else is written in this pass."""
         held = self._held
-        if len(held) + len(data) > MOST_HELD_BYTES:
-            self.depart()
-            self._send(data)
-        elif held:
-            self._held = held + data
-        else:
+        if not held and len(data) <= MOST_HELD_BYTES:
             self._held = data
             self._departures.add(self)
+        elif len(held) + len(data) <= MOST_HELD_BYTES:
+            self._held = held + data
+        else:
+            self.depart()
+            self._held = data
+            self.depart()
 
     def depart(self) -> None:
         """Hand over what is held, as far as the transport still takes it."""
-        held = self._held
+        held, transport = self._held, self.transport
         if held:
             self._held = b""
-            self._send(held)
+            if transport is not None and not transport.is_closing():
+                transport.write(held)
 
     def forget(self) -> None:
         """Nobody wants any more what is held."""
         self._held = b""
-
-    def _send(self, data: bytes) -> None:
-        transport = self.transport
-        if transport is not None and not transport.is_closing():
-            transport.write(data)
