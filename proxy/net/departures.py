@@ -60,17 +60,22 @@ class Outgoing:
         self._held = b""
 
     def hold(self, data: bytes) -> None:
-        """Send it in order, with what else is written in this pass."""
-        held = self._held
-        if not held and len(data) <= MOST_HELD_BYTES:
+        """Send it in order, with what else is written in this pass.
+
+        At once where the transport has unsent bytes: nobody is to be woken then, and who asks how much a slow
+        peer has taken must know of all that was written.
+        """
+        held, transport = self._held, self.transport
+        has_unsent = transport is not None and transport.get_write_buffer_size() > 0
+        if has_unsent or len(held) + len(data) > MOST_HELD_BYTES:
+            self.depart()
             self._held = data
-            self._departures.add(self)
-        elif len(held) + len(data) <= MOST_HELD_BYTES:
+            self.depart()
+        elif held:
             self._held = held + data
         else:
-            self.depart()
             self._held = data
-            self.depart()
+            self._departures.add(self)
 
     def depart(self) -> None:
         """Hand over what is held, as far as the transport still takes it."""

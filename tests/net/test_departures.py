@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from proxy.model import Answer, Request
 from proxy.net.client_output import ClientOutput
 from proxy.net.departures import MOST_HELD_BYTES, Departing, Departures, Outgoing
 from proxy.net.origin_connection import CloseCause, OriginConnection
 from proxy.observe.metrics import Metrics
+from proxy.observe.tasks import spawn
+from tests.support.canned_flow import CannedBody, CannedFlow, answer, serving
+from tests.support.raw_client import request, settle
 from tests.support.stepped_transport import SteppedTransport
 
 
@@ -96,6 +102,7 @@ async def test_each_pass_has_its_own_end(site: Site) -> None:
     for piece in (b"a", b"b"):
         outgoing.hold(piece)
         await asyncio.sleep(0)
+        transport.unsent = 0
 
     assert site.log == [(transport, b"a"), (transport, b"b")]
 
@@ -108,11 +115,23 @@ async def test_what_is_too_much_to_hold_leaves_at_once_in_order(site: Site, befo
         outgoing.hold(before)
 
     outgoing.hold(large)
-    outgoing.hold(b"tail")
 
     assert transport.written == before + large
+
+
+async def test_nothing_is_held_while_something_is_unsent(site: Site) -> None:
+    transport = site.transport()
+    outgoing = site.outgoing(transport)
+    outgoing.hold(b"a")
     await asyncio.sleep(0)
-    assert transport.written == before + large + b"tail"
+
+    outgoing.hold(b"b")
+    assert transport.written == b"ab"
+    transport.unsent = 0
+    outgoing.hold(b"c")
+    assert transport.written == b"ab"
+    await asyncio.sleep(0)
+    assert transport.written == b"abc"
 
 
 async def test_as_much_as_may_be_held_is_held(site: Site) -> None:
@@ -257,3 +276,57 @@ async def test_a_connection_that_is_lost_sends_nothing(site: Site) -> None:
     await asyncio.sleep(0)
 
     assert transport.written == b""
+
+
+async def test_a_client_that_takes_less_than_the_next_piece_is_not_cut_off(site: Site) -> None:
+    transport = site.transport()
+    output = ClientOutput(
+        idle_seconds=0.05,
+        metrics=Metrics(),
+        loop=asyncio.get_running_loop(),
+        departures=site.departures,
+    )
+    output.connect(transport)
+    output.write(b"a" * 70_000)
+    output.pause()
+
+    async def take_slowly() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0.03)
+            transport.unsent -= 10_000
+        output.resume()
+
+    taking = spawn("client", take_slowly())
+    output.write(b"b" * 30_000)
+    await output.drained()
+    await taking
+
+    assert not transport.is_aborted
+
+
+@pytest.mark.parametrize("has_lane", [True, False])
+async def test_what_no_client_has_taken_is_not_counted_as_sent(*, has_lane: bool) -> None:
+    flow, gate = CannedFlow(), asyncio.Event()
+    body = CannedBody(b"a" * 60_000, gate, b"b" * 60_000, length=120_000)
+
+    async def handler(_: Request) -> Answer:
+        return answer(body)
+
+    flow.handler = handler
+    async with serving(flow, write_idle=0.1, plain_lane=has_lane) as served:
+        listening = socket.socket(fileno=os.dup(served.listener._servers[0].sockets[0].fileno()))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_608)
+        with listening, socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, served.where)
+            await loop.sock_sendall(client, request("/a"))
+            await settle()
+            gate.set()
+            async with asyncio.timeout(5):
+                while not served.records:  # noqa: ASYNC110 - a state, not an event
+                    await asyncio.sleep(0.01)
+
+    (record,) = served.records
+    assert not record.complete
