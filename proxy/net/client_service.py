@@ -27,6 +27,7 @@ from proxy.net.plain_lane import PlainFlow
 from proxy.net.received_body import ReceivedBody
 from proxy.net.refusals import Refusal, problem_answer
 from proxy.net.request_reading import read_request
+from proxy.net.standing_hit import Tally
 from proxy.net.tunnels import pump
 from proxy.net.wire import Persistence
 from proxy.observe.metrics import Metrics
@@ -51,8 +52,8 @@ class Record(Protocol):
     def record(self, request: Request, answer: Answer, *, seconds: float, sent: int, complete: bool) -> None:
         """Count it and write its lines."""
 
-    def count(self, route: str, outcome: Outcome, seconds: float) -> bool:
-        """Only count it. True: an access line is to be written for it."""
+    def tally(self, route: str, outcome: Outcome) -> Tally:
+        """For one that is about to be counted only; and for those like it that follow."""
 
     def write_access(
         self, request: Request, answer: Answer | Hit, *, seconds: float, sent: int, complete: bool

@@ -24,7 +24,7 @@ from proxy.net.head_memo import HeadMemo
 from proxy.net.head_reading import HEAD_END
 from proxy.net.plain_head import IF_NONE_MATCH, Shape, names_in, read_plain, shape_of
 from proxy.net.request_reading import normal_host
-from proxy.net.standing_hit import AGAIN_SECONDS, MOST_BYTES, Pieces, Said, Standing, pieces_of
+from proxy.net.standing_hit import AGAIN_SECONDS, MOST_BYTES, Said, Standing, pieces_of
 from proxy.net.turns import Turns
 from proxy.policy.preconditions import has_tag
 
@@ -179,7 +179,7 @@ class PlainLane:
             hit = self._flow.plain_hit(planned.plan)
             standing = planned.standing = None if hit is None else self._stand(planned, hit, now)
             if standing is None:
-                return None if hit is None else (hit, self._pieces(hit, asked))
+                return None if hit is None else self._said(hit, asked)
         if conditions:
             if conditions == standing.kept_by:
                 return standing.kept
@@ -198,7 +198,7 @@ class PlainLane:
             planned.again_until = now + AGAIN_SECONDS
             return None
         lasting = self._flow.lasting(planned.plan, hit)
-        return None if lasting is None else Standing(hit, lasting)
+        return None if lasting is None else Standing(hit, lasting, self._record.tally(hit.route, hit.outcome))
 
     def _answer_from_l2(
         self, connection: ClientConnection, head: bytes, asked: Asked, found: Entry | None
@@ -209,7 +209,7 @@ class PlainLane:
         if not self._service.is_draining:
             with suppress(Exception):  # what is served by the whole flow meets the defect again, and tells it
                 hit = self._flow.plain_hit_l2(planned.plan, found)
-                said = None if hit is None else (hit, self._pieces(hit, asked))
+                said = None if hit is None else self._said(hit, asked)
         if said is None:
             self._service.begin_plain(
                 connection, head, planned.host, planned.plan, names=asked[2], found=found
@@ -220,7 +220,7 @@ class PlainLane:
 
     def _answer(self, connection: ClientConnection, head: bytes, planned: Planned, said: Said) -> bool:
         """False: the client has left."""
-        hit, (first, rest, size) = said
+        hit, tally, (first, rest, size) = said
         output, is_complete = connection.output, True
         try:
             output.write(first)
@@ -230,7 +230,7 @@ class PlainLane:
             is_complete, size = False, 0
         connection.used_at = ended_at = monotonic()
         seconds = ended_at - connection.asked_at
-        if self._record.count(hit.route, hit.outcome, seconds):
+        if tally.count(seconds):
             request = read_plain(head, host=planned.host, peer=connection.peer)
             self._record.write_access(request, hit, seconds=seconds, sent=size, complete=is_complete)
         return is_complete
@@ -300,12 +300,14 @@ class PlainLane:
                 return True
         return self._flow.is_not_modified(_request(planned.line, planned.host, conditions), hit)
 
-    def _pieces(self, hit: Hit, asked: Asked) -> Pieces:
+    def _said(self, hit: Hit, asked: Asked) -> Said:
+        """Of a hit that does not stand."""
         planned, conditions, _ = asked
         if conditions:
             hit.is_not_modified = self._may_keep(planned, conditions, hit)
         with_x = self._service.with_x_cache_status
-        return pieces_of(hit, wants_body=planned.wants_body, with_x=with_x)
+        pieces = pieces_of(hit, wants_body=planned.wants_body, with_x=with_x)
+        return hit, self._record.tally(hit.route, hit.outcome), pieces
 
 
 def missing_internals() -> list[str]:

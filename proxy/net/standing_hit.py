@@ -7,6 +7,7 @@ neither its age is reckoned nor its head formatted: 1.4 us of the 4.8 that a hit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,7 +24,17 @@ AGAIN_SECONDS = 1.0
 Pieces = tuple[bytes, bytes, int]
 """Head and short body; a long body, written as it is, so that slow clients of one entry share its memory; the
 size of the body."""
-Said = tuple[Hit, Pieces]
+
+
+class Tally(Protocol):
+    """Counts the answers of one route and outcome."""
+
+    def count(self, seconds: float) -> bool:
+        """Count one. True: an access line is to be written for it."""
+
+
+Said = tuple[Hit, Tally, Pieces]
+"""No class: made for each hit that does not stand."""
 
 
 class Standing(Struct, gc=False, eq=False):
@@ -32,6 +43,8 @@ class Standing(Struct, gc=False, eq=False):
     hit: Hit
     lasting: object
     """By what the flow knows that the hit still holds; None: it was not asked."""
+    tally: Tally
+    """Where all who get it are counted."""
     whole: Said | None = None
     """What those get who ask without conditions, or in vain with some."""
     kept: Said | None = None
@@ -41,7 +54,8 @@ class Standing(Struct, gc=False, eq=False):
 
     def fill(self, *, wants_body: bool, with_x: bool) -> Said:
         """Make `whole`."""
-        whole = self.whole = self.hit, pieces_of(self.hit, wants_body=wants_body, with_x=with_x)
+        pieces = pieces_of(self.hit, wants_body=wants_body, with_x=with_x)
+        whole = self.whole = self.hit, self.tally, pieces
         return whole
 
     def keep(self, conditions: Sequence[FieldLine], *, with_x: bool) -> Said:
@@ -49,7 +63,7 @@ class Standing(Struct, gc=False, eq=False):
         kept = self.kept
         if kept is None:
             hit = replace(self.hit, is_not_modified=True)
-            kept = self.kept = hit, pieces_of(hit, wants_body=False, with_x=with_x)
+            kept = self.kept = hit, self.tally, pieces_of(hit, wants_body=False, with_x=with_x)
         self.kept_by = conditions
         return kept
 

@@ -1,7 +1,7 @@
 """Counts each answered request once and writes its lines: access (sampled) and error.
 
-Sees the request and the answer, never a body. A request whose line is not written costs four dictionary
-look-ups: nothing is formatted for it.
+Sees the request and the answer, never a body. A request whose line is not written costs one dictionary
+look-up, or none where its tally is at hand: nothing is formatted for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import structlog
 
 from proxy.model import Answer, Hit, Outcome, Request
 from proxy.observe import logs
-from proxy.observe.metrics import Metrics
+from proxy.observe.metrics import Metrics, observe_in
 
 ERROR_LINES_PER_SECOND = 20
 """While the origin is down every request fails: the log must not be the next to fail."""
@@ -32,8 +32,8 @@ class Recorder:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
-        # What every hit asks, without looking it up each time.
-        self._observe = metrics.request_seconds.observe
+        self._tallies: dict[tuple[str, str], Tally] = {}
+        """By route and the outcome's word: as many as the metric has series."""
         self._roll = roll
         self._error_log = structlog.get_logger("sidecache.requests")
         self._error_lines = LineBudget(ERROR_LINES_PER_SECOND, clock)
@@ -41,7 +41,7 @@ class Recorder:
 
     def sample(self, access_share: float) -> None:
         """From now on this share of the requests (0 to 1) gets an access line, in the form now configured."""
-        self._access_share = access_share
+        self.access_share = access_share
         self._access_log = logs.access_logger()
 
     def record(self, request: Request, answer: Answer, *, seconds: float, sent: int, complete: bool) -> None:
@@ -55,10 +55,19 @@ class Recorder:
 
     def count(self, route: str, outcome: Outcome, seconds: float) -> bool:
         """Count an answer of this outcome. True: an access line was drawn for it."""
-        self._observe(seconds, route, outcome.word)
-        if outcome is Outcome.NEGATIVE:
-            self._metrics.negative_hits.add(route)
-        return self._access_share > 0 and self._roll() < self._access_share
+        return self.tally(route, outcome).count(seconds)
+
+    def tally(self, route: str, outcome: Outcome) -> Tally:
+        """What counts these; only for who has one to count. It may be kept for those that follow."""
+        labels = route, outcome.word
+        known = self._tallies.get(labels)
+        if known is None:
+            known = self._tallies[labels] = Tally(self, self._metrics, route, outcome)
+        return known
+
+    def draws_line(self) -> bool:
+        """Whether one more answer gets an access line. Asked only while the share is not 0."""
+        return self._roll() < self.access_share
 
     def write_access(
         self, request: Request, answer: Answer | Hit, *, seconds: float, sent: int, complete: bool
@@ -85,6 +94,26 @@ class Recorder:
             withheld=self._error_lines.collect_withheld(),
             **logs.correlation(request.fields),
         )
+
+
+class Tally:
+    """The answers of one route and outcome: what every hit asks, with nothing to look up."""
+
+    __slots__ = ("_cell", "_negative_hits", "_recorder", "_route")
+
+    def __init__(self, recorder: Recorder, metrics: Metrics, route: str, outcome: Outcome) -> None:
+        self._recorder = recorder
+        self._route = route
+        self._cell = metrics.request_seconds.cell(route, outcome.word)
+        self._negative_hits = metrics.negative_hits if outcome is Outcome.NEGATIVE else None
+
+    def count(self, seconds: float) -> bool:
+        """Count one. True: an access line was drawn for it."""
+        observe_in(self._cell, seconds)
+        if self._negative_hits is not None:
+            self._negative_hits.add(self._route)
+        recorder = self._recorder
+        return recorder.access_share > 0 and recorder.draws_line()
 
 
 class LineBudget:

@@ -77,8 +77,8 @@ def _observed(histogram: Histogram) -> list[list[object]]:
 
 
 def _add_observed(histogram: Histogram, labels: Labels, cell: Sequence[float]) -> None:
-    before = histogram.cells.get(labels, [0] * len(cell))
-    histogram.cells[labels] = [old + new for old, new in zip(before, cell, strict=True)]
+    total = histogram.cell(*labels)
+    total[:] = [old + new for old, new in zip(total, cell, strict=True)]
 
 
 def _counter(metrics: Metrics, row: Row) -> Counter:

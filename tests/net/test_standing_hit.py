@@ -7,7 +7,7 @@ import pytest
 from proxy.net.answering import COPIED_BYTES
 from proxy.net.standing_hit import Standing, pieces_of
 from proxy.net.wire import hit_head
-from tests.support.canned_flow import plain_hit
+from tests.support.canned_flow import Records, plain_hit
 
 
 @pytest.mark.parametrize("with_x", [True, False])
@@ -47,13 +47,14 @@ def test_a_304_has_no_body() -> None:
 
 def test_both_answers_are_made_once_and_the_hit_stays_as_it_is() -> None:
     hit = plain_hit(b"small", etag=b'"1"')
-    standing = Standing(hit, "lasting")
+    tally = Records().tally(hit.route, hit.outcome)
+    standing = Standing(hit, "lasting", tally)
 
     whole = standing.fill(wants_body=True, with_x=False)
     conditions = [(b"If-None-Match", b'"1"')]
     kept = standing.keep(conditions, with_x=True)
 
-    assert standing.whole is whole == (hit, pieces_of(hit, wants_body=True, with_x=False))
+    assert standing.whole is whole == (hit, tally, pieces_of(hit, wants_body=True, with_x=False))
     assert standing.kept is kept is standing.keep([], with_x=True)
     assert (kept[0].status, hit.status) == (304, 200)
-    assert kept[1] == pieces_of(kept[0], wants_body=True, with_x=True)
+    assert kept[1:] == (tally, pieces_of(kept[0], wants_body=True, with_x=True))

@@ -80,6 +80,47 @@ def test_negative_hits_and_shared_fetches_are_counted_too(answered, negative_hit
     assert metrics.coalesced.get("product") == coalesced
 
 
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_a_tally_that_is_kept_counts_what_the_recorder_counts(outcome):
+    metrics = Metrics()
+    recorder = Recorder(metrics)
+    tally = recorder.tally("product", outcome)
+
+    tally.count(0.25)
+    recorder.count("product", outcome, 0.5)
+    record(recorder, answer(outcome))
+    tally.count(0.125)
+
+    assert metrics.requests.values == {("product", outcome.word): 4}
+    assert metrics.request_seconds.cells["product", outcome.word][-1] == 0.25 + 0.5 + 0.0123456789 + 0.125
+    assert metrics.negative_hits.get("product") == (4 if outcome is Outcome.NEGATIVE else 0)
+
+
+def test_routes_and_outcomes_have_tallies_of_their_own():
+    metrics = Metrics()
+    recorder = Recorder(metrics)
+
+    for route in ("product", "cart"):
+        for outcome in (Outcome.HIT, Outcome.HIT_L2):
+            assert recorder.tally(route, outcome) is recorder.tally(route, outcome)
+            recorder.tally(route, outcome).count(0.1)
+
+    pairs = {("product", "hit"), ("product", "hit-l2"), ("cart", "hit"), ("cart", "hit-l2")}
+    assert metrics.requests.values == dict.fromkeys(pairs, 1)
+
+
+def test_a_tally_that_is_kept_heeds_another_share():
+    recorder = Recorder(Metrics(), access_share=0.0, roll=lambda: 0.5)
+    tally = recorder.tally("product", Outcome.HIT)
+
+    drawn = []
+    for share in (0.0, 1.0, 0.5, 0.6, 0.0):
+        recorder.sample(share)
+        drawn.append(tally.count(0.1))
+
+    assert drawn == [False, True, False, True, False]
+
+
 @pytest.mark.parametrize(
     ("share", "roll", "is_written"),
     [(0.0, 0.0, False), (0.01, 0.0099, True), (0.01, 0.01, False), (1.0, 0.9999, True)],

@@ -7,7 +7,7 @@ import json
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.observe.metrics import COUNTERS, GAUGES, HISTOGRAMS, Metrics
+from proxy.observe.metrics import COUNTERS, GAUGES, HISTOGRAMS, Metrics, observe_in
 from proxy.observe.totals import Snapshot, add_sums, combined, snapshot
 
 
@@ -112,3 +112,13 @@ def test_no_sum_falls_when_a_process_ends_and_another_takes_its_place() -> None:
 
     sums = {name for name in before if name[0].endswith(("_total", "_bucket", "_sum", "_count"))}
     assert {name for name in sums if after[name] < before[name]} == set()
+
+
+def test_a_cell_that_somebody_keeps_goes_on_counting_after_another_was_added() -> None:
+    total = full(1, 1.0)
+    kept = total.request_seconds.cell("route", "outcome")
+    add_sums(total, taken(full(2, 1.0)))
+
+    observe_in(kept, 0.003)
+
+    assert total.request_seconds.get("route", "outcome") == 4
