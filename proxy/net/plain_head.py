@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from proxy.model import FieldNames, Fields, InboundBody, Request, names_of
 from proxy.net.fields import TOKEN
@@ -58,7 +59,7 @@ _KEEP_ALIVE = rb"[Kk]eep-[Aa]live"
 _CAPTURED = dict.fromkeys((b"host", *CONDITIONS), rb"(" + _VALUE + rb")") | {_LENGTH: rb"([1-9][0-9]{0,8})"}
 
 
-class Shape(NamedTuple):
+class Shape(Struct, frozen=True, eq=False):
     """The heads with one list of field names."""
 
     match: Callable[[bytes], re.Match[bytes] | None]

@@ -7,7 +7,6 @@ and write heads with the same `wire.py`: a lane never changes an answer.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -144,16 +143,18 @@ class PlainLane:
 
     def take_now(self, connection: ClientConnection, data: bytes, started_at: float) -> bool:
         """The same, once its turn has come."""
-        head, content = data, b""
-        if not data.endswith(HEAD_END):
-            head, content = _cut(data)
         # While draining, every answer has to say that it is the last.
-        if self._service.is_draining or len(head) > self._max_head or len(content) > MOST_CONTENT_BYTES:
+        if self._service.is_draining:
             return False
+        head, content = data, b""
         try:
-            asked = self._asked(connection, head, content, started_at)
+            # What is known is a head, whole, and nothing behind it: nothing else was ever remembered.
+            asked = self._heads.recall(connection, data) if connection.trust >= 0 else None
             if asked is None:
-                return False
+                head, content = _cut(data)
+                asked = self._asked(connection, head, content, started_at)
+                if asked is None:
+                    return False
             planned = asked[0]
             said = self._said_by_l1(asked, started_at)
             if said is None:
@@ -236,12 +237,9 @@ class PlainLane:
         return is_complete
 
     def _asked(self, connection: ClientConnection, head: bytes, content: bytes, now: float) -> Asked | None:
-        """None: the head is not plain, or there is no host to plan for."""
-        is_sought = connection.trust >= 0
-        if not is_sought:
-            connection.trust += 1
-        elif not content and (known := self._heads.recall(connection, head)) is not None:
-            return known
+        """None: the head is not plain, too much has come, or there is no host to plan for."""
+        if len(head) > self._max_head or len(content) > MOST_CONTENT_BYTES:
+            return None
         shape = connection.shape
         found = None if shape is None else shape.match(head)
         if found is None:
@@ -251,15 +249,18 @@ class PlainLane:
             return None
         if len(content) != (int(found[shape.length]) if shape.length else 0):
             return None
-        planned = self._planned_for(shape, found, head)
+        key = found.group(1, shape.host)
+        planned = (None if shape.tells else self._planned.get(key)) or self._plan(key, shape, head)
         if planned is None:
             return None
         conditions: Sequence[FieldLine] = ()
         if shape.conditions:
             conditions = [(name, found[group].strip(b" ")) for group, name in shape.conditions]
         asked = planned, conditions, shape.names
-        if is_sought:
+        if connection.trust >= 0:
             self._heads.consider(connection, head, None if shape.tells or shape.length else asked)
+        else:
+            connection.trust += 1
         return asked
 
     def _shape_of(self, head: bytes, now: float) -> Shape | None:
@@ -274,13 +275,8 @@ class PlainLane:
         shape = self._shapes[names] = shape_of(names, self._telling)
         return shape
 
-    def _planned_for(self, shape: Shape, found: re.Match[bytes], head: bytes) -> Planned | None:
-        """None: there is no host to plan for."""
-        key = found.group(1, shape.host)
-        known = None if shape.tells else self._planned.get(key)
-        return known or self._plan(key, shape, head)
-
     def _plan(self, key: tuple[bytes, ...], shape: Shape, head: bytes) -> Planned | None:
+        """None: there is no host to plan for."""
         line, value = key
         host = normal_host(value.strip(b" "))
         if host is None:
@@ -317,6 +313,8 @@ def missing_internals() -> list[str]:
 
 def _cut(data: bytes) -> tuple[bytes, bytes]:
     """The head, if its end is there, and what has come behind it."""
+    if data.endswith(HEAD_END):
+        return data, b""  # as mostly; where two heads have come, no shape takes them
     end = data.find(HEAD_END) + len(HEAD_END)
     return (data[:end], data[end:]) if end >= len(HEAD_END) else (data, b"")
 

@@ -449,10 +449,22 @@ async def test_a_head_that_comes_the_third_time_is_not_read(monkeypatch: pytest.
     monkeypatch.setattr(head_memo, "SKIPPED", 0)
     async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
         before = [(await ask(client, "X: 1")).lines for _ in range(2)]
-        monkeypatch.setattr(lane_of(served), "_planned_for", crash)
+        monkeypatch.setattr(lane_of(served), "_asked", crash)
 
         assert (await ask(client, "X: 1")).lines in before
         assert (await ask(client, "X: 2")).body == b"/a|"
+
+
+async def test_what_comes_with_a_head_that_is_known_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_memo, "SKIPPED", 0)
+    async with serving(flow_with(a=plain_hit())) as served, connected(served.where) as client:
+        for _ in range(3):
+            await ask(client, "X: 1")
+        known = request("/a", "X: 1")
+        await client.send(known + known + request("/b"))
+
+        assert [(await client.answer()).status for _ in range(3)] == [200] * 3
+        assert served.records[-1].target == b"/b"
 
 
 async def test_heads_that_never_come_again_are_looked_for_now_and_then(
