@@ -190,10 +190,9 @@ class LogCopy:
         self, entry: StoredResponse, began_at: float | None, checked: Position | None, *, is_in_l1: bool
     ) -> Validity:
         """R4, then what it is worth now: R15 and R18."""
-        now = self._clock()
-        ordered = self.index.judge(entry, checked)
+        now, born = self._clock(), entry.born
+        ordered = self.index.judge_born(entry, born, checked)
         validity = worse(ordered, self.outbox.judge(entry, began_at=began_at))
-        born = entry.born
         if born is not None and not self.index.knows(born):
             self._hurry()
         if validity in (Validity.DEAD, Validity.DISTRUSTED):

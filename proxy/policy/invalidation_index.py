@@ -37,7 +37,11 @@ class Modes(Generic[Mark]):
 
     def judge(self, entry: StoredResponse, since: Mark | None) -> Validity:
         """What the selectors newer than `since` make of the entry; None: each of them counts."""
-        if self.hard.has_none_since(since) and self.soft.has_none_since(since):
+        # What nearly every entry comes to, so it is asked first: two comparisons instead of all its keys.
+        hard, soft = self.hard.latest, self.soft.latest
+        if (hard is None or (since is not None and hard <= since)) and (
+            soft is None or (since is not None and soft <= since)
+        ):
             return Validity.ALIVE
         keys = keys_of(entry)
         if self.hard.selects(entry, keys, since):
@@ -130,7 +134,11 @@ class Index:
         We deviate from R4's order: a match is looked for first, so that an entry that cannot be placed in
         the log (unknown epoch, below the floor) yet was purged is dead, and no 304 can revive it.
         """
-        born, contents = entry.born, self._contents
+        return self.judge_born(entry, entry.born, checked)
+
+    def judge_born(self, entry: StoredResponse, born: Position | None, checked: Position | None) -> Validity:
+        """The same for who has asked already where the entry was born."""
+        contents = self._contents
         if born is not None and born.nonce in contents.nonces:
             return contents.modes.judge(entry, born if checked is None else max(born, checked))
         validity = contents.modes.judge(entry, None)

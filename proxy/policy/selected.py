@@ -74,8 +74,11 @@ class Selected(Generic[Mark]):
     def __init__(self, keyed: Keyed, bounds: Bounds, floor: Mark | None = None) -> None:
         self.floor: Mark | None = floor
         """Whatever is older may have been selected."""
-        self._latest: Mark | None = floor
-        """No mark here is later; what had a later one may be gone."""
+        self.latest: Mark | None = floor
+        """No mark here is later; what had a later one may be gone. None: nothing is here.
+
+        Where none is newer than an instant, no entry is, or may be, selected since then.
+        """
         self._keyed = keyed
         self._bounds = bounds
         self._narrow: dict[Selector, _Kept[Mark]] = {}
@@ -96,8 +99,8 @@ class Selected(Generic[Mark]):
 
     def add(self, selector: Selector, mark: Mark) -> None:
         """The selector was applied at `mark`. One that makes no sense to us selects everything."""
-        if self._latest is None or mark > self._latest:
-            self._latest = mark
+        if self.latest is None or mark > self.latest:
+            self.latest = mark
         kept = self._compile(selector, mark)
         group, most = self._group(kept)
         previous = group.pop(selector, None)
@@ -110,13 +113,6 @@ class Selected(Generic[Mark]):
         self._enter(kept)
         if len(group) > most:
             self._fold_oldest(group)
-
-    def has_none_since(self, since: Mark | None) -> bool:
-        """Is nothing newer than `since` (None: nothing at all)? Then no entry is, or may be, selected.
-
-        What nearly every entry comes to, so it is asked first: one comparison instead of all its keys.
-        """
-        return self._latest is None or (since is not None and self._latest <= since)
 
     def selects(self, entry: StoredResponse, keys: tuple[Key, ...], since: Mark | None) -> bool:
         """Does a selector newer than `since` (None: any) name the entry, whose keys these are?"""
@@ -149,13 +145,13 @@ class Selected(Generic[Mark]):
         if self.floor is not None and self.floor < before:
             self.floor = None
         if self.floor is None and not (self._narrow or self._broad or self._slots):
-            self._latest = None
+            self.latest = None
 
     def read_again(self, keyed: Keyed) -> Selected[Mark]:
         """The same under other routes. Slots hold paths and tags; of which routes is not known any more."""
         copy = Selected[Mark](keyed, self._bounds, self.floor)
         copy._slots = dict(self._slots)
-        copy._latest = self._latest
+        copy.latest = self.latest
         copy._share_slots()
         for group in (self._narrow, self._broad):
             for selector, kept in group.items():
@@ -284,7 +280,7 @@ def _pattern(value: str) -> tuple[bytes | None, Callable[[bytes], bool]]:
 
     def matches(target: bytes) -> bool:
         path = canonical_path(target)
-        return path is not None and glob.matches(path) is not None
+        return path is not None and glob.takes(path)
 
     return host, matches
 

@@ -92,10 +92,6 @@ class _Share:
     def shard_of(self, key: bytes) -> LRU[bytes, Held]:
         return self.shards[key[0] % len(self.shards)]
 
-    @property
-    def is_over(self) -> bool:
-        return self.size > self.max_bytes or self.count > self.max_entries
-
     def oldest(self) -> bytes | None:
         """The key that was used the longest ago, as far as the next shards know; None: there is no entry."""
         for _ in range(0, len(self.shards), EXAMINED_SHARDS):
@@ -273,7 +269,7 @@ class MemoryStore:
         return True
 
     def _make_room(self, share: _Share) -> None:
-        while share.is_over:
+        while share.size > share.max_bytes or share.count > share.max_entries:
             oldest = share.oldest()
             if oldest is None:
                 raise RuntimeError(f"{share.word}: {share.size} bytes counted without an entry")

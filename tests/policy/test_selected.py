@@ -294,17 +294,16 @@ def test_where_nothing_is_newer_nothing_is_selected(marked, floor, before, since
     stored = entry(b"/a", tags=(b"red",))
     latest = max([floor or 0.0, *(mark for _, mark in marked)])
 
-    if made.has_none_since(since):
+    if made.latest is None or (since is not None and made.latest <= since):
         assert not selects(made, stored, since)
         assert not made.may_select(stored, since)
-    if since is not None and since >= latest:
-        assert made.has_none_since(since)
+    assert made.latest is None or made.latest <= latest
 
 
 def test_when_all_is_forgotten_nothing_is_left_to_compare():
     made = selected((EVERYTHING, 2.0), floor=1.0)
-    assert not made.has_none_since(None)
+    assert made.latest == 2.0
 
     made.forget(before=3.0)
 
-    assert made.has_none_since(None)
+    assert made.latest is None
