@@ -7,7 +7,7 @@ and write heads with the same `wire.py`: a lane never changes an answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from proxy.net.client_service import ClientService
 
 _H = b"HEAD"[0]
+_NO_FIELDS = Fields()
 _BEGINNINGS = (b"GET /", b"HEAD /", b"POST /", b"PUT /", b"PATCH /", b"DELETE /")
 MOST_CONTENT_BYTES = 64 * 1024
 """Of a request's body that has come with its head; the whole lane lets the client wait from there on."""
@@ -85,7 +86,7 @@ class PlainFlow(Protocol):
         """May the client keep what it has, by this request's conditions?"""
 
 
-class Planned(Struct, eq=False):
+class Planned(Struct, gc=False, eq=False):
     """A plan, what it was made for, and what answers it for the moment."""
 
     plan: object
@@ -294,7 +295,8 @@ class PlainLane:
         for name, value in conditions:
             if name == IF_NONE_MATCH and has_tag(hit.stored, value):
                 return True
-        return self._flow.is_not_modified(_request(planned.line, planned.host, conditions), hit)
+        request = _request(planned.line, planned.host, Fields(conditions))
+        return self._flow.is_not_modified(request, hit)
 
     def _said(self, hit: Hit, asked: Asked) -> Said:
         """Of a hit that does not stand."""
@@ -319,7 +321,7 @@ def _cut(data: bytes) -> tuple[bytes, bytes]:
     return (data[:end], data[end:]) if end >= len(HEAD_END) else (data, b"")
 
 
-def _request(line: bytes, host: bytes, fields: Iterable[FieldLine] = ()) -> Request:
+def _request(line: bytes, host: bytes, fields: Fields = _NO_FIELDS) -> Request:
     """What all that is asked for depends on; the fields on which nothing does are left out."""
     method, _, target = line.partition(b" ")
-    return Request(method.decode(), target, Fields(fields), host=host)
+    return Request(method.decode(), target, fields, host=host)
