@@ -19,7 +19,7 @@ from proxy.policy.reuse import ANYONE, Asking, asking
 from proxy.policy.routes import RouteMatch, Routes
 
 
-class Plan(Struct):
+class Plan(Struct, gc=False):
     """The route of a request, and either why the cache is not asked, or where it is."""
 
     match: RouteMatch

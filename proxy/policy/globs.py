@@ -44,6 +44,10 @@ class Glob:
     _form: re.Pattern[str]
     """For a path as text, of which every byte is a character: what is captured is text then."""
 
+    def takes(self, path: bytes) -> bool:
+        """Does the canonical path match?"""
+        return self._form.fullmatch(path.decode("latin-1")) is not None
+
     def matches(self, path: bytes) -> dict[str, str] | None:
         """The captured parts of a canonical path by name, escapes kept; None where it does not match."""
         found = self._form.fullmatch(path.decode("latin-1"))

@@ -40,23 +40,35 @@ class Route:
 
 
 class RouteMatch(NamedTuple):
-    """The route of a request, the named parts of its path, and why it may not be cached (None: it may)."""
+    """The route of a request, and why it may not be cached (None: it may): one for all that match alike."""
 
     route: Route
-    params: dict[str, str]
+    glob: Glob | None
+    """What their paths match; None: nothing in particular."""
     reason: Reason | None
+
+    def params(self, target: bytes) -> dict[str, str]:
+        """The named parts of the path, of the target of a request that matches."""
+        path = None if self.glob is None else canonical_path(target)
+        return {} if path is None or self.glob is None else self.glob.matches(path) or {}
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    route: Route
+    match: RouteMatch
     host: bytes | None
     """None: any host."""
     glob: Glob
 
+    @property
+    def route(self) -> Route:
+        """What it is a candidate for."""
+        return self.match.route
+
     def takes(self, method: str, host: bytes | None) -> bool:
         """Is the route for this method and host, whatever the port? None: for some host."""
-        if self.route.methods is not None and method not in self.route.methods:
+        methods = self.match.route.methods
+        if methods is not None and method not in methods:
             return False
         return self.host is None or host is None or self.host == _PORT.sub(b"", host)
 
@@ -85,12 +97,10 @@ class Routes:
         path = canonical_path(request.target)
         if path is None:
             return self._unsafe
+        method, host = request.method, request.host
         for candidate in self._candidates(path):
-            if not candidate.takes(request.method, request.host):
-                continue
-            params = candidate.glob.matches(path)
-            if params is not None:
-                return _route_match(candidate.route, params)
+            if candidate.takes(method, host) and candidate.glob.takes(path):
+                return candidate.match
         return self._unmatched
 
     def for_url(self, host: bytes | None, target: bytes) -> Route | None:
@@ -116,7 +126,7 @@ class Routes:
         decided: set[bytes] = set()
         for candidate in self._candidates(path):
             is_for_get = candidate.takes("GET", host) and candidate.host not in decided
-            if not is_for_get or candidate.glob.matches(path) is None:
+            if not is_for_get or not candidate.glob.takes(path):
                 continue
             yield candidate.route
             if host is not None or candidate.host is None:
@@ -135,7 +145,9 @@ def _compile(route: schema.Route, *, profile: str) -> _Candidate:
         recipe=compile_recipe(route),
     )
     host = None if route.match.host == ANY_HOST else route.match.host.encode()
-    return _Candidate(compiled, host, compile_glob(route.match.path))
+    glob = compile_glob(route.match.path)
+    match = RouteMatch(compiled, glob, None if compiled.is_cacheable else Reason.ROUTE)
+    return _Candidate(match, host, glob)
 
 
 def _methods(listed: tuple[str, ...] | None) -> frozenset[str] | None:
@@ -154,11 +166,7 @@ def _stand_in(config: schema.Config, *, is_cacheable: bool, reason: Reason) -> R
         methods=None,
         recipe=compile_recipe(config.defaults),
     )
-    return RouteMatch(route, {}, None if is_cacheable else reason)
-
-
-def _route_match(route: Route, params: dict[str, str]) -> RouteMatch:
-    return RouteMatch(route, params, None if route.is_cacheable else Reason.ROUTE)
+    return RouteMatch(route, None, None if is_cacheable else reason)
 
 
 def _by_first_segment(candidates: _Candidates) -> tuple[dict[bytes, _Candidates], _Candidates]:

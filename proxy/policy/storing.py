@@ -87,7 +87,9 @@ def plan(
     given = _lifetime(request, head, terms, policy, received_at)
     if isinstance(given, Reason):
         return given
-    tags = (*inherited_tags, *stated_tags(request, fields), *route_tags(policy.tags, match.params))
+    tags = (*inherited_tags, *stated_tags(request, fields))
+    if policy.tags:
+        tags = (*tags, *route_tags(policy.tags, match.params(request.target)))
     if len(tags) > 1:
         tags = tuple(dict.fromkeys(tags))
     if are_too_many(tags):

@@ -52,7 +52,7 @@ def test_first_route_that_matches_decides(
 ) -> None:
     match = routes_of(*SHOP).match(get(target, method=method))
 
-    assert (match.route.name, match.params) == (route, params)
+    assert (match.route.name, match.params(target)) == (route, params)
 
 
 def test_methods_are_those_listed_and_head_with_get() -> None:
