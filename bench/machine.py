@@ -116,3 +116,9 @@ def core_ticks(core: int) -> tuple[int, int]:
 def busy_share(before: tuple[int, int], after: tuple[int, int]) -> float:
     """Which part of the time between two readings a core worked."""
     return (after[0] - before[0]) / max(after[1] - before[1], 1)
+
+
+def others_share(before: tuple[int, int], after: tuple[int, int], *, own_seconds: float) -> float:
+    """Which part of that time it worked for anybody but those who took `own_seconds` of CPU."""
+    own_ticks = own_seconds * _TICKS
+    return max(0.0, (after[0] - before[0] - own_ticks) / max(after[1] - before[1], 1))

@@ -11,6 +11,9 @@ _LOAD_IS_LIMIT = 0.97
 _SERVER_IS_IDLE = 0.93
 """When the load's core is full and the server's is not, the server was not the limit."""
 
+_OTHERS_DISTURB = 0.05
+"""Of the server's core in any round; on a quiet machine it is one or two hundredths."""
+
 _SHARED_CORES = frozenset({"workers"})
 """Where servers and load take what they get of both."""
 
@@ -100,6 +103,10 @@ def _ours_over(result: Result, server: str, figure: str | None) -> str:
 def _remarks(result: Result) -> list[str]:
     remarks = [f"{server}: {'; '.join(faults)}" for server, faults in result.faults.items()]
     remarks.extend(f"{server}: the load was the limit, not the server" for server in _limited_by_load(result))
+    remarks.extend(
+        f"{server}: something else took up to {share:.0%} of its core, measure again"
+        for server, share in _disturbed(result)
+    )
     return [f"* {remark}" for remark in [*remarks, *result.notes]]
 
 
@@ -112,3 +119,11 @@ def _limited_by_load(result: Result) -> list[str]:
         if (result.middle(server, "load_core_busy") or 0) > _LOAD_IS_LIMIT
         and (result.middle(server, "server_core_busy") or 1) < _SERVER_IS_IDLE
     ]
+
+
+def _disturbed(result: Result) -> list[tuple[str, float]]:
+    """Who shared the server's core with a stranger, and how much of it that took."""
+    if result.scenario in _SHARED_CORES:
+        return []
+    most = {server: max(figures.get("others_share", [0.0])) for server, figures in result.figures.items()}
+    return [(server, share) for server, share in most.items() if share > _OTHERS_DISTURB]

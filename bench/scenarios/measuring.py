@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bench.load import wrk
 from bench.load.checker import Expected, Faults, checking
 from bench.load.plan import Plan
-from bench.machine import busy_share, core_ticks, cpu_seconds, resident_bytes
+from bench.machine import busy_share, core_ticks, cpu_seconds, others_share, resident_bytes
 from bench.report.result import Figures
 from bench.servers.server import MIB, Server
 from bench.session import Session, Stage
@@ -66,17 +66,19 @@ def measure(
     cpu_before, ticks = cpu_seconds(family), [core_ticks(core) for core in cores]
     with checking(server, checked or plan, expected) as faults:
         run = load(plan, session, stage, server, seconds=session.seconds)
-    busy = [busy_share(before, core_ticks(core)) for before, core in zip(ticks, cores, strict=True)]
+    later, own_seconds = [core_ticks(core) for core in cores], cpu_seconds(family) - cpu_before
+    busy = [busy_share(before, after) for before, after in zip(ticks, later, strict=True)]
     notebook.write(
         name,
         {
             "requests_per_second": run.requests_per_second,
             "p50_ms": run.p50_ms,
             "p99_ms": run.p99_ms,
-            "cpu_us": (cpu_seconds(family) - cpu_before) / max(run.requests, 1) * 1e6,
+            "cpu_us": own_seconds / max(run.requests, 1) * 1e6,
             "resident_mib": resident_bytes(family) / MIB,
             "server_core_busy": busy[0],
             "load_core_busy": busy[1],
+            "others_share": others_share(ticks[0], later[0], own_seconds=own_seconds),
         },
     )
     notebook.blame(name, faults)

@@ -16,6 +16,7 @@ from bench.machine import (
     free_ports,
     interpreter,
     is_listening,
+    others_share,
     resident_bytes,
 )
 
@@ -43,6 +44,13 @@ def test_process_that_is_gone_counts_for_nothing() -> None:
 
 def test_share_of_a_core_is_work_over_time() -> None:
     assert busy_share((100, 1000), (175, 1100)) == 0.75
+
+
+@pytest.mark.parametrize(("own_ticks", "share"), [(75, 0.0), (50, 0.25), (80, 0.0)])
+def test_what_others_took_of_a_core_is_what_is_left_of_its_work(own_ticks: int, share: float) -> None:
+    own_seconds = own_ticks / os.sysconf("SC_CLK_TCK")
+
+    assert others_share((100, 1000), (175, 1100), own_seconds=own_seconds) == share
 
 
 def test_free_ports_differ_and_nobody_listens_there() -> None:

@@ -123,6 +123,15 @@ def test_section_has_a_row_for_each_server_and_says_what_went_wrong() -> None:
     assert "* nginx: 3 bad status\n\n* haproxy: the load was the limit, not the server\n\n* a note" in text
 
 
+def test_a_stranger_on_the_servers_core_is_told_though_the_median_hides_it() -> None:
+    shares = {"sidecache": [0.0, 0.02, 0.31], "nginx": [0.04, 0.05, 0.03]}
+    figures = {name: {RATE: [100.0, 100.0, 90.0], "others_share": share} for name, share in shares.items()}
+    said = "* sidecache: something else took up to 31% of its core, measure again"
+
+    assert table.render_section(Result("hit", figures)).endswith(f"|\n\n{said}")
+    assert "something else" not in table.render_section(Result("workers", figures))
+
+
 def test_chart_is_an_image_of_the_ratios() -> None:
     image = chart.render({"hit": HIT})
 
