@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import cast
 
+import structlog
 from msgspec import Struct, field
 
 from proxy.engine.spool import SpoolReader
@@ -96,6 +97,8 @@ Asked = Streaming | Uncacheable | Unshared | Fetched | Released | Failed
 """What asking the origin leads to first."""
 Opening = Asked | Found
 
+_log = structlog.get_logger("sidecache.engine")
+
 _Waiters = dict[asyncio.Future[None], None]
 """In the order of arrival, in which they are woken; a dict, as they may leave from the middle."""
 
@@ -103,7 +106,7 @@ _Waiters = dict[asyncio.Future[None], None]
 class Flight:
     """One fetch under way and those who wait for it."""
 
-    __slots__ = ("_ended", "_followers", "_leaders", "_opened", "capture", "has_leader", "key")
+    __slots__ = ("_ended", "_followers", "_leaders", "_on_end", "_opened", "capture", "has_leader", "key")
 
     def __init__(self, key: bytes, capture: Capture, *, has_leader: bool = True) -> None:
         self.key = key
@@ -112,6 +115,7 @@ class Flight:
         """A client waits for the response's head; False for a background refresh."""
         self._opened: Opening | None = None
         self._ended: Ending | None = None
+        self._on_end: tuple[Callable[[Ending], None], ...] = ()
         # One future for each who waits, so that each can be cancelled alone.
         self._leaders: _Waiters = {}
         self._followers: _Waiters = {}
@@ -136,6 +140,16 @@ class Flight:
             self._opened = ending
         _wake(self._leaders)
         _wake(self._followers)
+        thens, self._on_end = self._on_end, ()
+        for then in thens:
+            _tell(then, self._ended)
+
+    def when_ended(self, then: Callable[[Ending], None]) -> None:
+        """Tell `then` the outcome, once, in the step in which it is known."""
+        if self._ended is None:
+            self._on_end += (then,)
+        else:
+            _tell(then, self._ended)
 
     async def opening(self) -> Opening:
         """For the leader: the head, or the end where that is all there is.
@@ -190,6 +204,13 @@ def _wake(waiters: _Waiters) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
+
+
+def _tell(then: Callable[[Ending], None], ending: Ending) -> None:
+    try:
+        then(ending)
+    except Exception:  # noqa: BLE001 - a defect of ours: the fetch has ended all the same
+        _log.exception("who waited for the end of a fetch crashed")
 
 
 _CUT_OFF = Failed(503, OriginFailure(FailureKind.CLOSED, "the fetch was ended"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -20,7 +21,6 @@ from proxy.engine.tier_lookup import look_up
 from proxy.model import Claim, Forward, StoredResponse, Validity
 from proxy.model import Found as InL2
 from proxy.observe.metrics import Metrics
-from proxy.observe.tasks import spawn
 from proxy.policy.reuse import Decision, Reuse, decide
 
 SHORTEST_PAUSE_SECONDS = 0.005
@@ -31,6 +31,10 @@ UNSHARED_SECONDS = 10.0
 """How long replicas do not wait for each other after an answer that was not for others."""
 FAILED_SECONDS = 1.0
 """The same after a failure. It may be one replica's only: each has an origin of its own."""
+
+
+Release = Callable[..., None]
+"""Gives a lease back; `lone_seconds`: for how long nobody is to wait for another's fetch."""
 
 
 class Turn(Enum):
@@ -135,18 +139,26 @@ class FleetFetcher:
         claim, found = await leases.claim(key, lookup.entry_key)
         if claim is Claim.HELD:
             # In the same step, so that whatever becomes of the fetch, the lease is released.
-            spawn(f"lease {key.hex()}", self._hold(leases, key, flight, lookup))
+            flight.when_ended(partial(self._give_back, partial(leases.release, key), lookup))
         return claim, found
 
-    async def _hold(self, leases: Leases, key: bytes, flight: Flight, lookup: Lookup) -> None:
-        lone_seconds = FAILED_SECONDS
+    def _give_back(self, release: Release, lookup: Lookup, ending: Ending) -> None:
+        """Release the lease: once L2 has the answer, where it is for others."""
         try:
-            lone_seconds = await self._lone_seconds(await flight.ending(), lookup)
-        finally:
-            leases.release(key, lone_seconds=lone_seconds)
+            lone_seconds = self._lone_seconds(ending, lookup)
+            if lone_seconds is None:
+                self._shared.when_written(partial(_give_back_written, release))
+        except Exception:
+            release(lone_seconds=FAILED_SECONDS)
+            raise
+        if lone_seconds is not None:
+            release(lone_seconds=lone_seconds)
 
-    async def _lone_seconds(self, ending: Ending, lookup: Lookup) -> float:
-        """For how long nobody is to wait for a fetch like the one that has ended."""
+    def _lone_seconds(self, ending: Ending, lookup: Lookup) -> float | None:
+        """For how long nobody is to wait for a fetch like the one that has ended.
+
+        None: they are to find what was fetched.
+        """
         match ending:
             case Failed():
                 return FAILED_SECONDS
@@ -154,9 +166,8 @@ class FleetFetcher:
                 return UNSHARED_SECONDS
             case Fetched(stored=stored, is_kept=True):
                 # What would not answer the same request again does not answer another's.
-                if self._decide(stored, Validity.ALIVE, lookup).reuse not in _SHARED:
-                    return UNSHARED_SECONDS
-                return 0.0 if await self._shared.written() else FAILED_SECONDS
+                is_shared = self._decide(stored, Validity.ALIVE, lookup).reuse in _SHARED
+                return None if is_shared else UNSHARED_SECONDS
             case _:
                 return 0.0
 
@@ -184,6 +195,10 @@ class FleetFetcher:
     def _decide(self, stored: StoredResponse, validity: Validity, lookup: Lookup) -> Decision:
         now, roll = self._clock(), self._dice()
         return decide(stored, validity, lookup.asked, lookup.policy, now=now, roll=roll)
+
+
+def _give_back_written(release: Release, is_written: bool) -> None:
+    release(lone_seconds=0.0 if is_written else FAILED_SECONDS)
 
 
 def _pause_seconds(waited_seconds: float) -> float:

@@ -64,8 +64,8 @@ class SharedTier(Protocol):
     def must_shed(self) -> bool:
         """L2 cannot be asked and the operator said: rather 503 than expose the origin."""
 
-    async def written(self) -> bool:
-        """Wait, a second at most, until L2 has what was kept so far; False: it may not have it."""
+    def when_written(self, then: Callable[[bool], None]) -> None:
+        """Tell `then` once, within a second, that L2 has what was kept so far; False: it may not have it."""
 
 
 class Leases(Protocol):

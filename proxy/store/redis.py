@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from time import monotonic, time
 
@@ -22,10 +21,8 @@ from proxy.store.redis_link import Failure, Fault, RedisLink
 from proxy.store.redis_servers import PerServer
 from proxy.store.redis_shard import RedisShard, Write, count_failed_writes
 from proxy.store.redis_topology import Topology
-from proxy.store.write_behind import Drop, WriteBehind
+from proxy.store.write_behind import FLUSH_SECONDS, Drop, WriteBehind
 
-FLUSH_SECONDS = 1.0
-"""How long anybody waits for the writes that are queued."""
 LONGEST_TTL_SECONDS = 10 * 365 * 86400.0
 """An origin may state any lifetime, even one that the server would refuse as a number."""
 
@@ -71,7 +68,7 @@ class RedisStore:
 
         self._shards = PerServer(topology, shard_at)
         self._reads = Batcher(self._fetch)
-        self._writes = WriteBehind(self._write, metrics)
+        self._writes = WriteBehind(self._write, metrics, is_taken=self._takes_writes)
 
     def __repr__(self) -> str:
         return f"<RedisStore {self._shards!r} {self._writes!r}>"
@@ -138,13 +135,9 @@ class RedisStore:
         else:
             count_failed_writes(self._metrics, refusal)
 
-    async def written(self) -> bool:
-        """Wait, FLUSH_SECONDS at most, for what was put so far; False: L2 may not have it."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH_SECONDS):
-                await self._writes.settled()
-                return self._shards.is_complete and all(shard.refusal is None for shard in self._shards.all())
-        return False
+    def when_written(self, then: Callable[[bool], None]) -> None:
+        """Tell `then` once, within FLUSH_SECONDS, that what was put so far is there; False: it may not be."""
+        self._writes.when_settled(then)
 
     def gauges(self) -> Mapping[str, Callable[[], Mapping[tuple[str, ...], float]]]:
         """The metrics of L2 that are read on scrape, by the name in the table of metrics."""
@@ -153,6 +146,9 @@ class RedisStore:
             "l2_queue_entries": lambda: {(): len(self._writes)},
             "l2_queue_bytes": lambda: {(): self._writes.waiting_bytes},
         }
+
+    def _takes_writes(self) -> bool:
+        return self._shards.is_complete and all(shard.refusal is None for shard in self._shards.all())
 
     def _name(self, key: bytes) -> bytes:
         return self.prefix + key.hex().encode()

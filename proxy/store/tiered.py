@@ -72,9 +72,12 @@ class TieredStore:
             self._shared.put(key, entry)
         return held
 
-    async def written(self) -> bool:
-        """Wait, a second at most, until L2 has what was kept so far; False: it may not have it."""
-        return self._shared is not None and await self._shared.written()
+    def when_written(self, then: Callable[[bool], None]) -> None:
+        """Tell `then` once, within a second, that L2 has what was kept so far; False: it may not have it."""
+        if self._shared is None:
+            then(False)
+        else:
+            self._shared.when_written(then)
 
     def drop(self, key: bytes, *, cause: str) -> None:
         """Out of L1; `cause` counts the eviction. L2 keeps what nobody may use: it ends by itself."""

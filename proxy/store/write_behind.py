@@ -13,11 +13,14 @@ from enum import Enum
 from proxy.model import Entry
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import spawn
+from proxy.store.settling import Settling, Then
 from proxy.store.sizes import entry_bytes
 
 MOST_ENTRIES = 10_000
 MOST_BYTES = 16 * 1024 * 1024
 """Of the 96MiB that `l1.max_bytes` leaves to the process. Most of it is shared with L1's copies."""
+FLUSH_SECONDS = 1.0
+"""How long anybody waits for the writes that are queued."""
 BATCH_ENTRIES = 128
 BATCH_BYTES = 1024 * 1024
 """A batch of so many bytes passes a 1 Gbit/s link in 8 ms, well within the default deadline of 50 ms."""
@@ -37,26 +40,32 @@ Write = Callable[[Mapping[bytes, Entry]], Awaitable[None]]
 
 
 class WriteBehind:
-    """Entries by key, oldest first. The writer is a task that lives only while there is work for it."""
+    """Entries by key, oldest first. The writer is a task that lives only while there is work for it.
+
+    `is_taken` says whether L2 took what was sent last.
+    """
 
     def __init__(
         self,
         write: Write,
         metrics: Metrics,
         *,
+        is_taken: Callable[[], bool] = lambda: True,
         most_entries: int = MOST_ENTRIES,
         most_bytes: int = MOST_BYTES,
     ) -> None:
         self._write = write
+        self._is_taken = is_taken
         self._metrics = metrics
         self._most_entries = most_entries
         self._most_bytes = most_bytes
-        self._queue: dict[bytes, tuple[Entry, int]] = {}
+        self._queue: dict[bytes, tuple[Entry, int, int]] = {}
+        """Each with its size, and how many were queued up to it."""
+        self._queued = 0
         self._bytes = 0
         self._under_way: dict[bytes, Entry] = {}
         """The batch that is being written."""
-        self._batch_ended = asyncio.Event()
-        """Of the batch that is written now, or next; each has its own."""
+        self._settling = Settling(FLUSH_SECONDS)
         self._writer: asyncio.Task[None] | None = None
         self._is_closing = False
 
@@ -86,7 +95,8 @@ class WriteBehind:
         if cause is not None:
             self.drop(cause)
             return
-        self._queue[key] = (entry, size)
+        self._queued += 1
+        self._queue[key] = (entry, size, self._queued)
         self._bytes += size
         # A writer that crashed has been logged; the next write starts another.
         if self._writer is None or self._writer.done():
@@ -96,14 +106,15 @@ class WriteBehind:
         """Count writes that were given up."""
         self._metrics.l2_dropped_writes.add(cause.value, by=count)
 
-    async def settled(self) -> None:
-        """Until what waits now has been written or given up. No deadline of its own: batches have one."""
-        newest = next(reversed(self._queue or self._under_way), None)
-        if newest is None:
-            return
-        entry = self.pending(newest)
-        while self.pending(newest) is entry:
-            await self._batch_ended.wait()
+    def when_settled(self, then: Then) -> None:
+        """Tell `then` once what waits now was written or given up, or FLUSH_SECONDS have passed.
+
+        It is told whether L2 may be relied upon to have it; at once, where nothing waits.
+        """
+        if self._queue or self._under_way:
+            self._settling.ask(self._queued, then)
+        else:
+            then(self._is_taken())
 
     async def aclose(self, timeout: float) -> None:
         """Write what waits, for at most `timeout` seconds; the rest is dropped."""
@@ -116,6 +127,7 @@ class WriteBehind:
             self.drop(Drop.CLOSING, count=len(self._queue))
             self._queue.clear()
             self._bytes = 0
+        self._settling.end()
 
     def _cause_to_drop(self, size: int) -> Drop | None:
         if self._is_closing:
@@ -132,14 +144,19 @@ class WriteBehind:
                 await self._write(self._under_way)
             finally:
                 self._under_way = {}
-                self._batch_ended.set()
-                self._batch_ended = asyncio.Event()
+                self._tell()
+
+    def _tell(self) -> None:
+        """Whoever waits for none of those that still wait."""
+        oldest = next(iter(self._queue.values()), None)
+        settled = self._queued if oldest is None else oldest[2] - 1
+        self._settling.reached(settled, has_settled=self._is_taken())
 
     def _next_batch(self) -> dict[bytes, Entry]:
         """The oldest entries that go together, at least one."""
         batch: dict[bytes, Entry] = {}
         batch_bytes = 0
-        for key, (entry, size) in self._queue.items():
+        for key, (entry, size, _) in self._queue.items():
             batch_bytes += size
             if batch and (len(batch) >= BATCH_ENTRIES or batch_bytes > BATCH_BYTES):
                 break
@@ -149,5 +166,5 @@ class WriteBehind:
         return batch
 
     def _discard(self, key: bytes) -> None:
-        _, size = self._queue.pop(key, (None, 0))
+        _, size, _ = self._queue.pop(key, (None, 0, 0))
         self._bytes -= size

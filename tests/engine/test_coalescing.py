@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from proxy.engine.coalescing import Ending, Failed, Flight, Flights, Released, Streaming, Uncacheable
 from proxy.engine.spool import Spool, SpoolBudget
@@ -214,6 +215,37 @@ async def test_an_opened_flight_takes_no_second_opening_but_an_end() -> None:
     assert repr(flight).endswith(" ended>")
     assert await flight.opening() is first
     assert await flight.ending() is DONE
+
+
+def test_who_is_to_be_told_of_the_end_is_told_once() -> None:
+    flight = Flight(KEY, CAPTURE)
+    told: list[Ending] = []
+    flight.when_ended(told.append)
+    flight.when_ended(told.append)
+    assert told == []
+    flight.end(DONE)
+    flight.end(Failed(503))
+    assert told == [DONE, DONE]
+    flight.when_ended(told.append)
+    assert told == [DONE] * 3
+
+
+async def test_who_crashes_when_told_of_the_end_takes_nobody_along() -> None:
+    flight = Flight(KEY, CAPTURE)
+    told: list[Ending] = []
+
+    def crash(ending: Ending) -> None:
+        raise RuntimeError("a bug")
+
+    flight.when_ended(crash)
+    flight.when_ended(told.append)
+    follower = asyncio.create_task(flight.ending())  # noqa: TID251 - the test is its owner
+    await turns(2)
+    with capture_logs() as lines:
+        flight.end(DONE)
+
+    assert (told, await follower) == ([DONE], DONE)
+    assert [line["event"] for line in lines] == ["who waited for the end of a fetch crashed"]
 
 
 async def test_an_end_without_an_opening_is_the_leaders_too() -> None:

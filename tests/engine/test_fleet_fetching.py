@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from proxy.engine.fleet_fetching import FAILED_SECONDS, UNSHARED_SECONDS
 from proxy.model import Answer, CacheStatus, Forward, Outcome, Part, StoredResponse, Validity, VaryRecord
+from proxy.observe.tasks import running
 from proxy.policy.cache_key import variant_key
 from tests.support.engine_fakes import REFUSED, Engine, FakeL2, FakeLeases, body_of, reply, turns
 from tests.support.responses import NOW
@@ -228,6 +230,66 @@ async def test_a_fetch_that_crashes_releases_the_lease() -> None:
     await fleet.replicas[0].settle()
 
     assert (fleet.leases.holders, fleet.leases.lone) == (set(), {fleet.key: FAILED_SECONDS})
+
+
+async def test_a_fetch_that_is_cut_off_releases_the_lease() -> None:
+    fleet = Fleet(1)
+    engine = fleet.replicas[0]
+    engine.origin.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(engine.ask())
+        await engine.origin.asked(1)
+        assert fleet.leases.holders == {fleet.key}
+        (fetch,) = [task for task in running() if task.get_name().startswith("fetch ")]
+        fetch.cancel()
+
+    assert (fleet.leases.holders, fleet.leases.lone) == (set(), {fleet.key: FAILED_SECONDS})
+
+
+@pytest.mark.parametrize(("is_written", "lone"), [(True, None), (False, FAILED_SECONDS)])
+async def test_the_lease_is_held_until_l2_has_the_answer(is_written: bool, lone: float | None) -> None:
+    fleet = Fleet(1)
+    fleet.l2.unwritten = []
+    await fleet.replicas[0].ask()
+    await fleet.replicas[0].settle()
+
+    assert (fleet.leases.holders, fleet.leases.lone) == ({fleet.key}, {})
+    (then,) = fleet.l2.unwritten
+    then(is_written)
+    assert fleet.leases.holders == set()
+    assert fleet.leases.lone.get(fleet.key) == lone
+
+
+@pytest.mark.parametrize("what", ["judging", "asking L2"])
+async def test_a_fault_at_the_end_of_a_fetch_releases_the_lease(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*given: Any, **named: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    fleet = Fleet(1)
+    if what == "judging":
+        monkeypatch.setattr(fleet.replicas[0].fleet_fetcher, "_decide", crash)
+    else:
+        monkeypatch.setattr(fleet.l2, "when_written", crash)
+    with capture_logs() as lines:
+        answer = await fleet.replicas[0].ask()
+
+    assert answer.outcome is Outcome.MISS
+    assert (fleet.leases.holders, fleet.leases.lone) == (set(), {fleet.key: FAILED_SECONDS})
+    assert [line["event"] for line in lines] == ["who waited for the end of a fetch crashed"]
+
+
+async def test_what_is_too_large_to_keep_releases_the_lease_before_it_was_read() -> None:
+    fleet = Fleet(1, max_entry_bytes=10)
+    engine = fleet.replicas[0]
+    engine.origin.will(reply(pieces=(b"x" * 20, b"y" * 20)))
+    answer = await engine.ask()
+
+    assert (fleet.leases.holders, fleet.leases.lone) == (set(), {fleet.key: UNSHARED_SECONDS})
+    await body_of(answer)
+    await engine.settle()
+    assert fleet.leases.lone == {fleet.key: UNSHARED_SECONDS}
 
 
 async def test_what_l2_did_not_take_nobody_waits_for() -> None:

@@ -22,6 +22,7 @@ from proxy.store.write_behind import WriteBehind
 from tests.simulation.fills import Fill, Fills
 from tests.simulation.log_store import LogStore
 from tests.simulation.promises import Purge
+from tests.support.telling import told
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -256,7 +257,7 @@ class SharedTier:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._world = process.world
-        self._writes = WriteBehind(self._write, process.metrics)
+        self._writes = WriteBehind(self._write, process.metrics, is_taken=lambda: not process.is_cut)
         self._queued: dict[bytes, Fill] = {}
         self.is_open = False
 
@@ -301,10 +302,14 @@ class SharedTier:
         self._queued[key] = self._fill("write-behind", entry)
         self._writes.put(key, entry)
 
-    async def written(self) -> bool:
-        """Until all of it is there."""
-        await self._writes.settled()
-        return not self._process.is_cut
+    def when_written(self, then: Callable[[bool], None]) -> None:
+        """Once all of it is there."""
+        self._writes.when_settled(then)
+
+    async def written(self) -> None:
+        """Until all of it is there, however long that takes."""
+        while not await told(self.when_written) and not self._process.is_cut:
+            pass
 
     async def _write(self, batch: Mapping[bytes, Entry]) -> None:
         process, world = self._process, self._world

@@ -58,7 +58,7 @@ class Flood(World):
     """Two replicas of a shop. One takes all the unsafe requests, each for another cart."""
 
     def __init__(self) -> None:
-        super().__init__(0, Kind("flood"), replicas=2)
+        super().__init__(2, Kind("flood"), replicas=2)
         self.config = SHOP
         self.keyed = keyed
         self.carts = count()

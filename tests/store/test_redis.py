@@ -13,13 +13,15 @@ from structlog.testing import capture_logs
 
 from proxy.observe.tasks import running, spawn
 from proxy.store.codec import encode
-from proxy.store.redis import FLUSH_SECONDS, LONGEST_TTL_SECONDS
+from proxy.store.redis import LONGEST_TTL_SECONDS
 from proxy.store.redis_link import Failure, Fault
 from proxy.store.sizes import entry_bytes
+from proxy.store.write_behind import FLUSH_SECONDS
 from tests.support.certificates import make_authority
 from tests.support.cut_link import CutLink
 from tests.support.entries import NOW, key_of, response, vary_record
 from tests.support.l2 import L2, opened
+from tests.support.telling import told
 from tests.support.valkey import Valkey, free_port, running_valkey
 
 ON_BOTH_LOOPS = True
@@ -493,26 +495,26 @@ class TestWritten:
         async with opened(server.url) as l2:
             l2.store.put(KEY, response())
 
-            assert await l2.store.written()
+            assert await told(l2.store.when_written)
             assert server.ask("EXISTS", l2.name(KEY)) == 1
 
     async def test_nothing_to_write_is_written(self, server: Valkey) -> None:
         async with opened(server.url) as l2:
-            assert await l2.store.written()
+            assert await told(l2.store.when_written)
 
     async def test_a_server_that_is_gone_has_nothing(self, own_server: Valkey) -> None:
         async with opened(own_server.url) as l2:
             own_server.kill()
             l2.store.put(KEY, response())
 
-            assert not await l2.store.written()
+            assert not await told(l2.store.when_written)
 
     async def test_a_full_server_has_nothing(self, own_server: Valkey) -> None:
         async with opened(own_server.url) as l2:
             own_server.ask("CONFIG", "SET", "maxmemory", "1")
             l2.store.put(KEY, response())
 
-            assert not await l2.store.written()
+            assert not await told(l2.store.when_written)
 
     async def test_a_silent_server_is_waited_for_a_while_only(self, own_server: Valkey) -> None:
         async with opened(own_server.url, timeout=60.0) as l2:
@@ -521,6 +523,6 @@ class TestWritten:
             l2.store.put(KEY, response())
             began_at = monotonic()
 
-            assert not await l2.store.written()
+            assert not await told(l2.store.when_written)
             assert FLUSH_SECONDS <= monotonic() - began_at < 10 * FLUSH_SECONDS
             own_server.resume()

@@ -17,6 +17,7 @@ from tests.support.clocks import GatedPause, SteppedClock
 from tests.support.entries import key_of, response
 from tests.support.l2 import L2
 from tests.support.redis_groups import Cluster, running_cluster
+from tests.support.telling import told
 from tests.support.valkey import Valkey, free_port, running_valkey
 
 PROBE = b"shop:e3:probe"
@@ -239,7 +240,7 @@ async def test_nobody_knows_the_servers_of_a_cluster_that_is_not_there() -> None
     l2.store.put(key_of("a"), response())
 
     assert await l2.store.look_up(key_of("a")) is None
-    assert not await l2.store.written()
+    assert not await told(l2.store.when_written)
     assert (l2.operations("get"), l2.drops(), l2.store.is_open) == ({"breaker": 1}, {"breaker": 1}, True)
     assert l2.store.link_of(b"shop:lease:1") is None
     await l2.store.aclose()

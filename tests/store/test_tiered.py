@@ -12,6 +12,7 @@ from proxy.store.memory import MemoryStore
 from proxy.store.tiered import TieredStore
 from tests.support.entries import NOW, absence, key_of, response
 from tests.support.l2 import L2, opened
+from tests.support.telling import told
 from tests.support.valkey import Valkey
 
 KEY = key_of("a")
@@ -40,7 +41,7 @@ class TestWithoutL2:
     async def test_nothing_is_written(self) -> None:
         store = TieredStore(make_memory(), None, on_error="open")
 
-        assert not await store.written()
+        assert not await told(store.when_written)
 
     async def test_every_look_up_is_a_miss(self) -> None:
         store = TieredStore(make_memory(), None, on_error="shed")
@@ -150,5 +151,5 @@ async def test_what_was_kept_is_in_l2_once_it_is_written(l2: L2, server: Valkey)
     store = TieredStore(make_memory(), l2.store, on_error="open")
     store.keep(KEY, response(), NOW, idle=None, began_at=1.0)
 
-    assert await store.written()
+    assert await told(store.when_written)
     assert server.ask("EXISTS", l2.name(KEY)) == 1

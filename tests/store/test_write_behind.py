@@ -13,6 +13,7 @@ from proxy.observe.metrics import Metrics
 from proxy.store.sizes import entry_bytes
 from proxy.store.write_behind import BATCH_BYTES, BATCH_ENTRIES, Drop, WriteBehind
 from tests.support.entries import key_of, response
+from tests.support.telling import told
 
 KIB = 1024
 
@@ -33,6 +34,11 @@ class Sink:
         if self.error is not None:
             raise self.error
         self.batches.append(dict(batch))
+
+    def let_one(self) -> None:
+        """The write that waits goes on; the next one waits again."""
+        self.gate.set()
+        self.gate.clear()
 
     async def write_begun(self) -> asyncio.Task[object]:
         """The writer, once it writes the next batch."""
@@ -267,44 +273,93 @@ async def test_a_batch_that_fails_is_not_pending_any_more() -> None:
     assert queue.pending(key_of("a")) is None
 
 
-async def test_settled_waits_for_what_waits_now_and_for_no_more() -> None:
+class Waiters:
+    """Who asks to be told, by name, and what each was told so far, in order."""
+
+    def __init__(self, queue: WriteBehind) -> None:
+        self.told: list[tuple[str, bool]] = []
+        self._queue = queue
+
+    def ask(self, name: str) -> None:
+        self._queue.when_settled(lambda has_settled: self.told.append((name, has_settled)))
+
+
+async def test_who_asks_is_told_of_what_waits_now_and_of_no_more() -> None:
     sink = Sink()
     queue = WriteBehind(sink.write, Metrics())
+    waiters = Waiters(queue)
+    sink.gate.clear()
+    queue.put(key_of("a"), response())
+    await sink.write_begun()
+    waiters.ask("under way")
+    queue.put(key_of("b"), response())
+    waiters.ask("next")
+    sink.let_one()
+    assert waiters.told == []
+    await sink.write_begun()
+    queue.put(key_of("c"), response(b"later"))
+
+    assert waiters.told == [("under way", True)]
+    sink.let_one()
+    await sink.write_begun()
+    assert [list(batch) for batch in sink.batches] == [[key_of("a")], [key_of("b")]]
+    assert waiters.told == [("under way", True), ("next", True)]
+    sink.gate.set()
+    await queue.aclose(5)
+
+
+async def test_who_waits_for_the_rest_of_a_full_batch_waits_for_the_next() -> None:
+    sink = Sink()
+    queue = WriteBehind(sink.write, Metrics())
+    waiters = Waiters(queue)
+    sink.gate.clear()
+    for number in range(BATCH_ENTRIES + 1):
+        queue.put(key_of(str(number)), response())
+        if number >= BATCH_ENTRIES - 1:
+            waiters.ask(str(number))
+    await sink.write_begun()
+    sink.let_one()
+    await sink.write_begun()
+
+    assert waiters.told == [(str(BATCH_ENTRIES - 1), True)]
+    sink.gate.set()
+    await queue.aclose(5)
+    assert waiters.told == [(str(BATCH_ENTRIES - 1), True), (str(BATCH_ENTRIES), True)]
+
+
+async def test_a_write_that_another_took_the_place_of_is_given_up() -> None:
+    sink = Sink()
+    queue = WriteBehind(sink.write, Metrics())
+    waiters = Waiters(queue)
     sink.gate.clear()
     queue.put(key_of("a"), response())
     await sink.write_begun()
     queue.put(key_of("b"), response())
-    settled = asyncio.create_task(queue.settled())  # noqa: TID251 - the test is its owner
-    await asyncio.sleep(0)
-
-    queue.put(key_of("c"), response(b"later"))
-    assert not settled.done()
-    sink.gate.set()
-    await asyncio.wait_for(settled, 5)
-
-    assert key_of("b") in {key for batch in sink.batches for key in batch}
-    await queue.aclose(5)
-
-
-async def test_settled_waits_for_the_batch_that_is_being_written() -> None:
-    sink = Sink()
-    queue = WriteBehind(sink.write, Metrics())
-    sink.gate.clear()
-    queue.put(key_of("a"), response())
+    waiters.ask("older")
+    queue.put(key_of("b"), response(b"newer"))
+    waiters.ask("newer")
+    sink.let_one()
     await sink.write_begun()
-    settled = asyncio.create_task(queue.settled())  # noqa: TID251 - the test is its owner
-    await asyncio.sleep(0)
 
-    assert not settled.done()
+    assert waiters.told == [("older", True)]
     sink.gate.set()
-    await asyncio.wait_for(settled, 5)
+    await queue.aclose(5)
+    assert waiters.told == [("older", True), ("newer", True)]
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+async def test_who_asks_is_told_whether_l2_took_it(is_taken: bool) -> None:
+    queue = WriteBehind(Sink().write, Metrics(), is_taken=lambda: is_taken)
+    waiters = Waiters(queue)
+    waiters.ask("nothing waits")
+    assert waiters.told == [("nothing waits", is_taken)]
+
+    queue.put(key_of("a"), response())
+    waiters.ask("one waits")
+    assert len(waiters.told) == 1
     await queue.aclose(5)
 
-
-async def test_nothing_that_waits_is_settled_at_once() -> None:
-    queue = WriteBehind(Sink().write, Metrics())
-
-    await asyncio.wait_for(queue.settled(), 5)
+    assert waiters.told[1:] == [("one waits", is_taken)]
 
 
 async def test_a_batch_that_crashes_is_settled_too() -> None:
@@ -313,5 +368,19 @@ async def test_a_batch_that_crashes_is_settled_too() -> None:
     queue = WriteBehind(sink.write, Metrics())
     with capture_logs():
         queue.put(key_of("a"), response())
-        await asyncio.wait_for(queue.settled(), 5)
+        assert await told(queue.when_settled)
         await queue.aclose(5)
+
+
+async def test_who_waits_when_the_queue_closes_is_told_that_it_is_not_there() -> None:
+    sink = Sink()
+    queue = WriteBehind(sink.write, Metrics())
+    waiters = Waiters(queue)
+    sink.gate.clear()
+    for number in range(BATCH_ENTRIES + 1):
+        queue.put(key_of(str(number)), response())
+    waiters.ask("last")
+    await sink.write_begun()
+    await queue.aclose(0.01)
+
+    assert waiters.told == [("last", False)]

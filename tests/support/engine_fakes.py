@@ -229,6 +229,8 @@ class FakeL2:
         self.is_open = False
         self.on_look_up: Callable[[], None] = lambda: None
         self.takes_writes = True
+        self.unwritten: list[Callable[[bool], None]] | None = None
+        """Who waits for the writes, where the test has them wait."""
 
     async def look_up(self, key: bytes) -> Entry | None:
         """What was put; `on_look_up` happens meanwhile."""
@@ -255,9 +257,12 @@ class FakeL2:
         if self.takes_writes:
             self.entries[key] = entry
 
-    async def written(self) -> bool:
-        """At once, unless writes are refused."""
-        return self.takes_writes
+    def when_written(self, then: Callable[[bool], None]) -> None:
+        """At once, unless writes are refused or the test has them wait."""
+        if self.unwritten is None:
+            then(self.takes_writes)
+        else:
+            self.unwritten.append(then)
 
 
 class FakeLeases:
