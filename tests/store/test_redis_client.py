@@ -149,3 +149,89 @@ async def test_a_name_is_resolved_again_for_every_connection(
     await client.aclose()
 
     assert asked == ["localhost"] * 3
+
+
+class TestResting:
+    """Connections that rest in our own pool are those that redis-py would give again, and end with it."""
+
+    async def test_one_connection_serves_all_who_ask_in_turn(self, server: Valkey) -> None:
+        client = connect(server.url, timeout=1.0)
+        ids = {await client.execute_command("CLIENT", "ID") for _ in range(3)}
+        await client.aclose()
+
+        assert len(ids) == 1
+
+    @pytest.mark.parametrize("in_use_too", [False, True])
+    async def test_what_rests_is_closed_and_opened_anew(self, server: Valkey, in_use_too: bool) -> None:
+        client = connect(server.url, timeout=1.0)
+        pool = client.connection_pool
+        first = await client.execute_command("CLIENT", "ID")
+        await pool.disconnect(inuse_connections=in_use_too)
+
+        await gone(server, {b"%d" % first})
+        assert await client.execute_command("CLIENT", "ID") != first
+        await client.aclose()
+
+    async def test_what_is_in_use_is_closed_only_if_that_is_said(self, server: Valkey) -> None:
+        client = connect(server.url, timeout=1.0)
+        pool = client.connection_pool
+        used = await pool.get_connection()  # type: ignore[no-untyped-call]
+        await pool.disconnect(inuse_connections=False)
+        assert used.is_connected
+        await pool.disconnect()
+        assert not used.is_connected
+        await pool.release(used)
+        await client.aclose()
+
+    async def test_none_is_left_at_the_end(self, server: Valkey) -> None:
+        client = connect(server.url, timeout=1.0)
+        ids = await asyncio.gather(*(client.execute_command("CLIENT", "ID") for _ in range(20)))
+        assert len(set(ids)) > 1
+        await client.aclose()
+
+        await gone(server, {b"%d" % number for number in ids})
+
+    async def test_one_that_has_unread_bytes_is_not_used_again(self, server: Valkey) -> None:
+        client = connect(server.url, timeout=1.0)
+        pool = client.connection_pool
+        dirty = await pool.get_connection()  # type: ignore[no-untyped-call]
+        await dirty.send_command("ECHO", "another's")
+        while not await dirty.can_read():  # noqa: ASYNC110 - a state, not an event
+            await asyncio.sleep(0.001)
+        await pool.release(dirty)
+
+        assert await exchange(client, [(("ECHO", b"ours"), {})]) == [b"ours"]
+        await client.aclose()
+
+    async def test_one_whose_asker_was_cancelled_is_not_used_again(self, server: Valkey) -> None:
+        client = connect(server.url, timeout=1.0, max_connections=1)
+        await client.execute_command("PING")
+        async with asyncio.TaskGroup() as group:
+            asker = group.create_task(exchange(client, [(("BLPOP", b"nothing", 5), {})]))
+            await asyncio.sleep(0.01)
+            asker.cancel()
+
+        assert await exchange(client, [(("ECHO", b"ours"), {})]) == [b"ours"]
+        await client.aclose()
+
+    async def test_one_that_is_to_reconnect_is_closed_when_it_comes_back(self, server: Valkey) -> None:
+        client = connect(server.url, timeout=1.0)
+        pool = client.connection_pool
+        used = await pool.get_connection()  # type: ignore[no-untyped-call]
+        await pool.update_active_connections_for_reconnect()
+        await pool.release(used)
+
+        assert not used.is_connected
+        await client.aclose()
+
+
+def connected(server: Valkey) -> set[bytes]:
+    """The ids of the clients that the server has."""
+    return {word[3:] for word in server.ask("CLIENT", "LIST").split() if word.startswith(b"id=")}
+
+
+async def gone(server: Valkey, ids: set[bytes]) -> None:
+    """Wait until the server has noticed that these have left."""
+    async with asyncio.timeout(5):
+        while connected(server) & ids:  # noqa: ASYNC110 - a state, not an event
+            await asyncio.sleep(0.001)
