@@ -12,7 +12,8 @@ alone decides what may be served. So nothing here is an error, and no wait is lo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from types import EllipsisType
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -26,8 +27,8 @@ while the others still wait."""
 RENEW_SECONDS = 0.3
 """Two renewals may be lost, or the loop stand still as long, before another replica fetches too."""
 MOST_CLAIMS = 128
-"""Of one round trip, releases and renewals among them. A claim is two commands, and a thousand commands would
-keep the server from all others for a millisecond."""
+"""Of one round trip, releases and renewals among them. A claim is up to two commands, and a thousand commands
+would keep the server from all others for a millisecond."""
 
 _LONE = b"lone"
 _RENEW = """
@@ -48,8 +49,15 @@ return 1
 _log = structlog.get_logger("sidecache.leases")
 
 
-Command = tuple[tuple[bytes | str | int, ...], Mapping[str, bool]]
-"""Words for the server; redis-py's options, how to read the reply."""
+Form = tuple[str | int | EllipsisType | None, ...]
+"""A command's words that are always the same, None for each that is not, `...` for any number of those."""
+Command = tuple[Form, tuple[bytes, ...]]
+"""The words that are not, in their order."""
+
+_CLAIM: Form = ("SET", None, None, "NX", "GET", "PX", int(LEASE_SECONDS * 1000))
+_RENEW_IT: Form = ("EVAL", _RENEW, 1, None, None, int(LEASE_SECONDS * 1000))
+# In full each time: two hundred bytes, and no second round trip where the server was restarted.
+_RELEASE_IT: Form = ("EVAL", _RELEASE, 1, None, None, None, _LONE.decode())
 
 
 class Link(Protocol):
@@ -62,11 +70,12 @@ class Link(Protocol):
 
 
 class _Sent(NamedTuple):
-    name: bytes
-    commands: tuple[Command, ...]
-    """They travel together, in this order."""
-    replies: asyncio.Future[Sequence[object]]
-    """One a command; none where nobody answered."""
+    link: Link | None
+    command: Command
+    look: Command | None
+    """Sent behind it."""
+    replies: asyncio.Future[tuple[object, object] | None] | None
+    """To the command, and to the look; None where nobody answered. No future: nobody waits."""
 
 
 LinkOf = Callable[[bytes], Link | None]
@@ -112,19 +121,18 @@ class Leases:
         if key in self._held:
             return Claim.TAKEN, NOT_ASKED
         token, name = self._token(), self._name(key)
-        reading = self._reading_of(entry_key)
-        if reading is not None and reading[0] is not self._link_of(name):
+        link, reading = self._link_of(name), self._reading_of(entry_key)
+        if reading is not None and reading[0] is not link:
             reading = None
-        words = ("SET", name, token, "NX", "GET", "PX", int(LEASE_SECONDS * 1000))
-        claiming: Command = (words, {"get": True})
-        commands = (claiming,) if reading is None else (claiming, reading[1])
-        replies = await self._send(name, *commands)
+        look = None if reading is None else reading[1]
+        replies = await self._asked(link, (_CLAIM, (name, token)), look)
+        if replies is None:
+            return Claim.UNAVAILABLE, NOT_ASKED
         # Read before it counts as ours: whatever fails here, it is not renewed.
-        found = NOT_ASKED if reading is None or not replies else reading[2](replies[1])
-        return self._claimed(key, token, replies), found
+        found = NOT_ASKED if reading is None else reading[2](replies[1])
+        return self._claimed(key, token, replies[0]), found
 
-    def _claimed(self, key: bytes, token: bytes, replies: Sequence[object]) -> Claim:
-        holder = replies[0] if replies else ()
+    def _claimed(self, key: bytes, token: bytes, holder: object) -> Claim:
         if holder is not None:
             return _CLAIMS.get(holder, Claim.TAKEN) if isinstance(holder, bytes) else Claim.UNAVAILABLE
         self._held[key] = token
@@ -137,7 +145,8 @@ class Leases:
         token = self._held.pop(key, None)
         if token is not None:
             name = self._name(key)
-            self._send(name, _evaluated(_RELEASE, name, token, int(lone_seconds * 1000), _LONE))
+            words = (name, token, b"%d" % int(lone_seconds * 1000))
+            self._send(_Sent(self._link_of(name), (_RELEASE_IT, words), None, None))
 
     async def aclose(self) -> None:
         """Renew no more: what is held ends by itself."""
@@ -160,24 +169,29 @@ class Leases:
             # A renewal that fails or comes too late costs another replica's fetch, nothing else.
             await asyncio.wait([self._renewal(key, token) for key, token in self._held.items()])
 
-    def _renewal(self, key: bytes, token: bytes) -> asyncio.Future[Sequence[object]]:
+    def _renewal(self, key: bytes, token: bytes) -> asyncio.Future[tuple[object, object] | None]:
         name = self._name(key)
-        return self._send(name, _evaluated(_RENEW, name, token, int(LEASE_SECONDS * 1000)))
+        return self._asked(self._link_of(name), (_RENEW_IT, (name, token)))
 
-    def _send(self, name: bytes, *commands: Command) -> asyncio.Future[Sequence[object]]:
+    def _asked(
+        self, link: Link | None, command: Command, look: Command | None = None
+    ) -> asyncio.Future[tuple[object, object] | None]:
         """The replies to come; any tuple or exception among them is a failure."""
-        replies: asyncio.Future[Sequence[object]] = asyncio.get_running_loop().create_future()
+        replies: asyncio.Future[tuple[object, object] | None] = asyncio.get_running_loop().create_future()
+        self._send(_Sent(link, command, look, replies))
+        return replies
+
+    def _send(self, sent: _Sent) -> None:
         if not self._waiting:
             spawn("leases", self._flush())
-        self._waiting.append(_Sent(name, commands, replies))
-        return replies
+        self._waiting.append(sent)
 
     async def _flush(self) -> None:
         """All that was sent by the time that this task begins: what one tick sends."""
         waiting, self._waiting = self._waiting, []
         by_link: dict[Link | None, list[_Sent]] = {}
         for sent in waiting:
-            by_link.setdefault(self._link_of(sent.name), []).append(sent)
+            by_link.setdefault(sent.link, []).append(sent)
         trips = [
             (link, together[start : start + MOST_CLAIMS])
             for link, together in by_link.items()
@@ -189,21 +203,19 @@ class Leases:
 
     async def _exchange(self, link: Link | None, together: Sequence[_Sent]) -> None:
         replies: Sequence[object] = ()
+        looks = _joined([sent.look for sent in together if sent.look is not None])
         try:
             if link is not None:
-                commands = [command for sent in together for command in sent.commands]
-                answer = await link.ask_all("lease", commands)
+                answer = await link.ask_all("lease", [*(sent.command for sent in together), *looks])
                 replies = answer if isinstance(answer, list) else ()
         finally:
-            start = 0
-            of_leases: list[object] = []
-            for sent in together:
-                end = start + len(sent.commands)
-                if not sent.replies.done():  # whoever asked may have gone
-                    sent.replies.set_result(replies[start:end])
-                of_leases += replies[start : start + 1]  # what is looked for behind it is L2's news
-                start = end
-        self._note(of_leases)
+            count = len(together)
+            found = _parted(looks, replies[count:])
+            for place, sent in enumerate(together):
+                seen = None if sent.look is None else next(found, None)
+                if sent.replies is not None and not sent.replies.done():  # whoever asked may have gone
+                    sent.replies.set_result((replies[place], seen) if replies else None)
+            self._note(replies[:count])  # what is looked for behind them is L2's news
 
     def _note(self, replies: Sequence[object]) -> None:
         """A server that is down is the link's news; one that refuses is ours, and only once."""
@@ -218,6 +230,23 @@ _CLAIMS = {_LONE: Claim.LONE}
 """What stands in a lease's place -> what a claim of it gives; anything else is another's token."""
 
 
-def _evaluated(script: str, name: bytes, *arguments: bytes | int) -> Command:
-    # In full each time: two hundred bytes, and no second round trip where the server was restarted.
-    return ("EVAL", script, 1, name, *arguments), {}
+def _joined(looks: Sequence[Command]) -> list[Command]:
+    """As few commands as may be; the words keep their order."""
+    joined: list[Command] = []
+    for form, words in looks:
+        if joined and joined[-1][0] == form and form[-1] is ...:
+            joined[-1] = form, joined[-1][1] + words
+        else:
+            joined.append((form, words))
+    return joined
+
+
+def _parted(looks: Sequence[Command], replies: Sequence[object]) -> Iterator[object]:
+    """The reply to each look: where they were joined, its part."""
+    for (form, words), reply in zip(looks, replies, strict=False):
+        if form[-1] is not ...:
+            yield reply
+        elif isinstance(reply, list) and len(reply) == len(words):
+            yield from reply
+        else:
+            yield from (reply if isinstance(reply, tuple) else None for _ in words)

@@ -18,7 +18,7 @@ from zlib import crc32
 
 from proxy.observe.metrics import Metrics
 from proxy.store.codec import KEY_BYTES, Garbage
-from proxy.store.redis_client import Command
+from proxy.store.redis_client import GET_ALL, Command, Form
 from proxy.store.redis_link import Failure, Fault
 
 LISTS = 8
@@ -28,6 +28,7 @@ LIST_SECONDS = 3600
 MOST_KEYS = 65_000
 """Of one list: 1.3 MB, the most that `warm.keys` allows and what its writer has to spare."""
 
+_SET: Form = ("SET", None, None, "PX", LIST_SECONDS * 1000)
 _MAGIC = b"SdcH"
 _VERSION = 1
 _HEAD = struct.Struct(">4sBII")
@@ -64,7 +65,7 @@ class HotLists:
         if not rates:
             return
         name = self._names[int(self._dice() * LISTS)]
-        reply = await self._ask("SET", name, encode(rates), "PX", LIST_SECONDS * 1000)
+        reply = await self._ask(_SET, name, encode(rates))
         self._count(_WRITE, reply.fault.value if isinstance(reply, Failure) else "stored")
 
     async def hottest(self, most: int) -> Sequence[bytes] | None:
@@ -75,7 +76,7 @@ class HotLists:
         totals: dict[bytes, float] = {}
         failures = 0
         for name in self._names:
-            reply = await self._ask("MGET", name)
+            reply = await self._ask(GET_ALL, name)
             if isinstance(reply, Failure):
                 self._count(_READ, reply.fault.value)
                 failures += 1
@@ -88,11 +89,11 @@ class HotLists:
         ranked = nlargest(most, totals.items(), key=lambda item: (item[1], item[0]))
         return [key for key, _ in ranked]
 
-    async def _ask(self, command: str, name: bytes, *words: bytes | str | int) -> object | Failure:
+    async def _ask(self, form: Form, name: bytes, *words: bytes) -> object | Failure:
         link = self._link_of(name)
         if link is None:
             return Failure(Fault.BREAKER, "nobody knows the server")
-        replies = await link.ask_all("hot-list", [((command, name, *words), {})])
+        replies = await link.ask_all("hot-list", [(form, (name, *words))])
         return replies if isinstance(replies, Failure) else replies[0]
 
     def _read(self, reply: object) -> Mapping[bytes, float]:

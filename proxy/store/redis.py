@@ -16,7 +16,7 @@ from proxy.model import Entry
 from proxy.observe.metrics import Metrics
 from proxy.store.batching import Batcher, Then
 from proxy.store.codec import KEY_FORMAT, Garbage, decode, encode
-from proxy.store.redis_client import Command, connect
+from proxy.store.redis_client import GET_ALL, Command, Form, connect
 from proxy.store.redis_link import Failure, Fault, RedisLink
 from proxy.store.redis_servers import PerServer
 from proxy.store.redis_shard import RedisShard, Write, count_failed_writes
@@ -25,6 +25,8 @@ from proxy.store.write_behind import FLUSH_SECONDS, Drop, WriteBehind
 
 LONGEST_TTL_SECONDS = 10 * 365 * 86400.0
 """An origin may state any lifetime, even one that the server would refuse as a number."""
+
+_GET_ONE: Form = ("MGET", None)
 
 Reading = tuple[RedisLink, Command, Callable[[object], Entry | None]]
 
@@ -108,15 +110,18 @@ class RedisStore:
     def reading(self, key: bytes, *, together: int) -> Reading | None:
         """For who asks the same server something else: how it reads an entry in the same round trip.
 
-        Gives the way, the command, and what its reply means. None: `look_up` knows at once, or the values
-        of as many as may travel `together` would be too large.
+        Gives the way, the command, and what its reply means; one that takes any number of words may be joined
+        with others, and its reply is its value of theirs. None: `look_up` knows at once, or the values of as
+        many as may travel `together` would be too large.
         """
         shard = self._shard_of(key)
         if shard is None or shard.link.is_open or self._writes.pending(key) is not None:
             return None
         if self._reads.keys_together < together:
             return None
-        return shard.link, (("MGET", self._name(key)), {}), partial(self._read, key)
+        # On a node of a cluster, a command names keys of one slot only.
+        form = _GET_ONE if self._is_slotted else GET_ALL
+        return shard.link, (form, (self._name(key),)), partial(self._read, key)
 
     def ask(self, key: bytes, then: Then) -> bool:
         """Look up without a wait: `then` is called once, in a later step. False: `look_up` knows at once."""
@@ -190,6 +195,8 @@ class RedisStore:
 
     def _by_server(self, keys: Iterable[bytes]) -> dict[RedisShard | None, list[bytes]]:
         """All keys that travel together."""
+        if not self._is_slotted:
+            return {self._shards.of(b""): list(keys)}
         parts: dict[RedisShard | None, list[bytes]] = {}
         for key in keys:
             parts.setdefault(self._shard_of(key), []).append(key)

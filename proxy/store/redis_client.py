@@ -7,7 +7,9 @@ invalidation log. Connects lazily; a server that is down is noticed by the first
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
+from types import EllipsisType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,9 +26,13 @@ MOST_CONNECTIONS = 8
 """A batch of look-ups takes 0.1 ms of a connection: eight carry far more than one process can decode,
 and a hundred replicas together stay below the 10,000 clients that a server takes by default."""
 
-Word = bytes | str | int
-Command = tuple[tuple[Word, ...], Mapping[str, bool]]
-"""Words for the server; redis-py's options, how to read the reply."""
+Form = tuple[str | int | EllipsisType | None, ...]
+"""A command's words that are always the same, None for each that is not, `...` for any number of those."""
+Command = tuple[Form, tuple[bytes, ...]]
+"""The words that are not, in their order."""
+GET_ALL: Form = ("MGET", ...)
+MOST_PATTERNS = 128
+"""MGETs of different lengths, and a few others."""
 
 _CONNECTION_OPTIONS = frozenset({"db", "username", "password"})
 _TLS_OPTIONS = frozenset(
@@ -67,7 +73,7 @@ def connect(url: str, *, timeout: float, max_connections: int = MOST_CONNECTIONS
 
 async def get_all(client: Redis, names: Sequence[bytes]) -> list[object]:
     """MGET: one value a name. Raises InvalidResponse where something answers that is no such server."""
-    (values,) = await exchange(client, [((b"MGET", *names), {})])
+    (values,) = await exchange(client, [(GET_ALL, tuple(names))])
     if isinstance(values, ResponseError):
         raise values
     if not isinstance(values, list) or len(values) != len(names):
@@ -83,35 +89,48 @@ async def exchange(client: Redis, commands: Sequence[Command]) -> list[object]:
     pool = client.connection_pool
     connection = await pool.get_connection()  # type: ignore[no-untyped-call]
     try:
-        sent = b"".join([encoded(words) for words, _ in commands])
+        sent = b"".join([encoded(command) for command in commands])
         await connection.send_packed_command(sent, check_health=False)
-        replies = [await _reply(connection) for _ in commands]
+        return await _replies(connection, len(commands))
     finally:
         await pool.release(connection)
-    return [_read(client, command, reply) for command, reply in zip(commands, replies, strict=True)]
 
 
-def encoded(words: Sequence[Word]) -> bytes:
+def encoded(command: Command) -> bytes:
     """A command as servers read it: an array of its words."""
-    pieces = [b"*%d\r\n" % len(words)]
+    form, words = command
+    sized: list[int | bytes] = []
     for word in words:
-        text = word if isinstance(word, bytes) else str(word).encode()
-        pieces += (b"$%d\r\n" % len(text), text, b"\r\n")
-    return b"".join(pieces)
+        sized += (len(word), word)
+    return _pattern(form, len(words)) % tuple(sized)
 
 
-async def _reply(connection: AbstractConnection) -> object:
-    try:
-        reply: object = await connection.read_response()
-    except ResponseError as error:
-        return error
-    return reply
+_WORD = b"$%d\r\n%b\r\n"
 
 
-def _read(client: Redis, command: Command, reply: object) -> object:
-    words, options = command
-    read = client.response_callbacks.get(words[0])  # type: ignore[arg-type]
-    return reply if read is None or isinstance(reply, ResponseError) else read(reply, **options)
+@lru_cache(MOST_PATTERNS)
+def _pattern(form: Form, count: int) -> bytes:
+    """What `count` words and their lengths are put into."""
+    pieces: list[bytes] = []
+    for word in form:
+        if word is ...:
+            pieces += [_WORD] * (count - form.count(None))
+        elif word is None:
+            pieces.append(_WORD)
+        else:
+            text = str(word).encode()
+            pieces.append((_WORD % (len(text), text)).replace(b"%", b"%%"))
+    return b"*%d\r\n" % len(pieces) + b"".join(pieces)
+
+
+async def _replies(connection: AbstractConnection, count: int) -> list[object]:
+    replies: list[object] = []
+    for _ in range(count):
+        try:
+            replies.append(await connection.read_response())
+        except ResponseError as error:
+            replies.append(error)
+    return replies
 
 
 class _Pool(ConnectionPool):

@@ -17,9 +17,11 @@ from redis.crc import key_slot
 from redis.exceptions import AskError
 
 from proxy.observe.metrics import Metrics
-from proxy.store.redis_client import Command, get_all
+from proxy.store.redis_client import GET_ALL, Form, get_all
 from proxy.store.redis_link import Failure, Fault, RedisLink
 from proxy.store.write_pause import PAUSE_SECONDS, WritePause
+
+_SET: Form = ("SET", None, None, "PX", None)
 
 Write = tuple[bytes, bytes, int]
 """Name, value, time to live in milliseconds."""
@@ -70,7 +72,7 @@ class RedisShard:
 
     async def set(self, writes: Sequence[Write]) -> None:
         """Write them, or count why not."""
-        commands: list[Command] = [(("SET", name, value, "PX", ttl_ms), {}) for name, value, ttl_ms in writes]
+        commands = [(_SET, (name, value, b"%d" % ttl_ms)) for name, value, ttl_ms in writes]
         replies = await self.link.ask_all("set", commands)
         if isinstance(replies, Failure):
             count_failed_writes(self._metrics, replies.fault, len(writes))
@@ -98,7 +100,7 @@ class RedisShard:
     async def _get_by_slot(self, names: Sequence[bytes]) -> Sequence[object] | Failure:
         order = sorted(names, key=key_slot)
         parts = [tuple(part) for _, part in groupby(order, key_slot)]
-        replies = await self.link.ask_all("get", [(("MGET", *part), {}) for part in parts])
+        replies = await self.link.ask_all("get", [(GET_ALL, part) for part in parts])
         if isinstance(replies, Failure):
             return replies
         values: dict[bytes, object] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 
@@ -11,7 +11,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from proxy.engine.protocols import Leases as Wanted
-from proxy.fleet.leases import LEASE_SECONDS, MOST_CLAIMS, RENEW_SECONDS, Leases, ReadingOf
+from proxy.fleet.leases import (
+    LEASE_SECONDS,
+    MOST_CLAIMS,
+    RENEW_SECONDS,
+    Command,
+    Form,
+    Leases,
+    Reading,
+    ReadingOf,
+)
 from proxy.model import NOT_ASKED, Claim
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import running
@@ -327,8 +336,10 @@ class TestLooking:
                 l2.store.put(keys[number], response(b"%d" % number))
             await l2.written()
 
+            looks = server.calls("mget")
             claims = await asyncio.gather(*(leases.claim(key, key) for key in keys))
 
+            assert server.calls("mget") == looks + 2  # one a round trip
             assert claims == [
                 (Claim.HELD, None if number % 2 else response(b"%d" % number)) for number in range(len(keys))
             ]
@@ -338,6 +349,22 @@ class TestLooking:
             link.cut()
 
             assert await leases.claim(KEY, ENTRY_KEY) == (Claim.UNAVAILABLE, NOT_ASKED)
+
+    async def test_entries_that_cannot_be_read_cost_no_lease_and_are_counted_each(
+        self, server: Valkey
+    ) -> None:
+        async with looking(server) as (l2, leases):
+            await leases.claim(b"first", key_of("first"))  # connects
+            server.ask("ACL", "SETUSER", "default", "-mget")
+            try:
+                claims = await asyncio.gather(
+                    *(leases.claim(name, key_of("absent")) for name in (b"a", b"b"))
+                )
+            finally:
+                server.ask("ACL", "SETUSER", "default", "+mget")
+
+            assert claims == [(Claim.HELD, None)] * 2
+            assert l2.operations("get") == {"miss": 1, "refused": 2}
 
     async def test_an_entry_that_cannot_be_read_costs_no_lease(self, server: Valkey) -> None:
         async with looking(server) as (l2, leases):
@@ -368,11 +395,80 @@ class TestLooking:
         async with looking(server) as (l2, _):
             link = l2.store.link_of(b"")
             assert link is not None
-            leases = leases_on(l2, reading_of=lambda key: (link, (("MGET", key), {}), failing))
+            leases = leases_on(l2, reading_of=lambda key: (link, (("MGET", None), (key,)), failing))
 
             with pytest.raises(ValueError, match="None"):
                 await leases.claim(KEY, ENTRY_KEY)
             assert leases.gauges()["leases_held"]() == {(): 0}
+
+
+class CannedLink:
+    """Every claim is granted; what is looked for is answered as the test says, or with its own name."""
+
+    def __init__(self, answer: object = None) -> None:
+        self.trips: list[list[Command]] = []
+        self._answer = answer
+
+    async def ask_all(self, operation: str, commands: Sequence[Command]) -> list[object]:
+        self.trips.append(list(commands))
+        return [None if form[0] == "SET" else self._looked_up(words) for form, words in commands]
+
+    def _looked_up(self, words: tuple[bytes, ...]) -> object:
+        return list(words) if self._answer is None else self._answer
+
+    def leases(self, form: Form) -> Leases:
+        def reading_of(key: bytes) -> Reading | None:
+            return None if key == b"unread" else (self, (form, (key,)), lambda reply: reply)  # type: ignore[return-value]
+
+        return Leases(lambda name: self, reading_of=reading_of, namespace="shop", token=lambda: b"token")
+
+
+ONE: Form = ("MGET", None)
+ANY: Form = ("MGET", ...)
+
+
+class TestJoining:
+    """Looks that may be joined travel as one command; each claim has its own part of the reply."""
+
+    @pytest.mark.parametrize(
+        ("form", "looks", "found"),
+        [
+            (ANY, [(ANY, (b"a", b"c", b"d"))], [b"a", NOT_ASKED, b"c", b"d"]),
+            (ONE, [(ONE, (b"a",)), (ONE, (b"c",)), (ONE, (b"d",))], [[b"a"], NOT_ASKED, [b"c"], [b"d"]]),
+        ],
+    )
+    async def test_each_has_what_it_looked_for(
+        self, form: Form, looks: list[Command], found: list[object]
+    ) -> None:
+        link = CannedLink()
+        leases = link.leases(form)
+        claims = await asyncio.gather(*(leases.claim(key, key) for key in (b"a", b"unread", b"c", b"d")))
+        await leases.aclose()
+
+        assert claims == [(Claim.HELD, each) for each in found]
+        (trip,) = link.trips
+        assert [form[0] for form, _ in trip[:4]] == ["SET"] * 4
+        assert trip[4:] == looks
+
+    @pytest.mark.parametrize("answer", [[], [b"a"], [b"a", b"b", b"c"], b"a", 1])
+    async def test_a_reply_that_is_not_theirs_is_nobodys(self, answer: object) -> None:
+        leases = CannedLink(answer).leases(ANY)
+        claims = await asyncio.gather(*(leases.claim(key, key) for key in (b"a", b"b")))
+        await leases.aclose()
+
+        assert claims == [(Claim.HELD, None)] * 2
+
+    async def test_who_has_gone_takes_nobodys_part(self) -> None:
+        link = CannedLink()
+        leases = link.leases(ANY)
+        async with asyncio.TaskGroup() as group:
+            gone = group.create_task(leases.claim(b"a", b"a"))
+            stays = group.create_task(leases.claim(b"b", b"b"))
+            await asyncio.sleep(0)
+            gone.cancel()
+        await leases.aclose()
+
+        assert stays.result() == (Claim.HELD, b"b")
 
 
 def leases_on(l2: L2, reading_of: ReadingOf) -> Leases:

@@ -12,7 +12,9 @@ from redis._parsers import Encoder
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ResponseError
 
-from proxy.store.redis_client import StoreUnavailable, connect, encoded, exchange, get_all
+from proxy.fleet import leases
+from proxy.store import hot_lists, redis, redis_shard
+from proxy.store.redis_client import GET_ALL, StoreUnavailable, connect, encoded, exchange, get_all
 from tests.support.valkey import Valkey, running_valkey
 
 
@@ -96,11 +98,58 @@ async def test_a_unix_socket_is_reached() -> None:
         await client.aclose()
 
 
-@given(st.lists(st.binary(max_size=9) | st.text(max_size=9) | st.integers(), min_size=1).map(tuple))
-def test_a_command_is_what_redis_py_would_send(words: tuple[bytes | str | int, ...]) -> None:
-    packed = Connection(encoder_class=Encoder).pack_command(b"X", *words)  # type: ignore[no-untyped-call]
+WORDS = st.none() | st.just(...) | st.text(max_size=9) | st.integers()
 
-    assert encoded((b"X", *words)) == b"".join(packed)
+
+def packed(*words: bytes | str | int) -> bytes:
+    """What redis-py would send."""
+    connection = Connection(encoder_class=Encoder)
+    return b"".join(connection.pack_command(b"X", *words))  # type: ignore[no-untyped-call]
+
+
+@given(
+    st.lists(WORDS, max_size=6).filter(lambda form: form.count(...) < 2),
+    st.lists(st.binary(max_size=9), min_size=9, max_size=9),
+    st.integers(0, 3),
+)
+def test_a_command_is_what_redis_py_would_send(form: Any, given_words: list[bytes], more: int) -> None:
+    places = form.count(None) + (more if ... in form else 0)
+    words = iter(given_words[:places])
+    filled: list[Any] = []
+    for word in form:
+        filled += (
+            [next(words) for _ in range(more)] if word is ... else [next(words) if word is None else word]
+        )
+
+    assert encoded((("X", *form), tuple(given_words[:places]))) == packed(*filled)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ((GET_ALL, (b"a", b"bc")), ("MGET", b"a", b"bc")),
+        ((GET_ALL, ()), ("MGET",)),
+        ((("X", None, ..., "100%d", 7), (b"a", b"%b", b"c")), ("X", b"a", b"%b", b"c", "100%d", 7)),
+        ((redis._GET_ONE, (b"a",)), ("MGET", b"a")),
+        ((redis_shard._SET, (b"a", b"%d\r\n\0", b"60")), ("SET", b"a", b"%d\r\n\0", "PX", 60)),
+        ((hot_lists._SET, (b"a", b"")), ("SET", b"a", b"", "PX", 3_600_000)),
+        ((leases._CLAIM, (b"a", b"t")), ("SET", b"a", b"t", "NX", "GET", "PX", 1000)),
+        ((leases._RENEW_IT, (b"a", b"t")), ("EVAL", leases._RENEW, 1, b"a", b"t", 1000)),
+        (
+            (leases._RELEASE_IT, (b"a", b"t", b"0")),
+            ("EVAL", leases._RELEASE, 1, b"a", b"t", 0, "lone"),
+        ),
+    ],
+)
+def test_the_commands_that_are_sent_are_what_redis_py_would_send(command: Any, expected: Any) -> None:
+    connection = Connection(encoder_class=Encoder)
+
+    assert encoded(command) == b"".join(connection.pack_command(*expected))  # type: ignore[no-untyped-call]
+
+
+def test_a_command_with_too_few_words_is_not_sent() -> None:
+    with pytest.raises(TypeError):
+        encoded((("SET", None, None), (b"a",)))
 
 
 async def test_each_command_has_its_reply(server: Valkey) -> None:
@@ -108,14 +157,14 @@ async def test_each_command_has_its_reply(server: Valkey) -> None:
     refused, *replies = await exchange(
         client,
         [
-            (("NO-SUCH", "a"), {}),
-            (("SET", "a", b"\0\r\n", "PX", 60_000), {}),
-            (("SET", "a", b"2", "GET"), {"get": True}),
-            ((b"GET", "a"), {}),
+            (("NO-SUCH", "a"), ()),
+            (("SET", "a", None, "PX", 60_000), (b"\0\r\n",)),
+            (("SET", None, "2", "GET"), (b"a",)),
+            (("GET", None), (b"a",)),
         ],
     )
     assert isinstance(refused, ResponseError)
-    assert replies == [True, b"\0\r\n", b"2"]
+    assert replies == [b"OK", b"\0\r\n", b"2"]
     with pytest.raises(ResponseError):
         await get_all(client, [])
     assert await get_all(client, [b"a", b"b"]) == [b"2", None]
@@ -200,18 +249,18 @@ class TestResting:
             await asyncio.sleep(0.001)
         await pool.release(dirty)
 
-        assert await exchange(client, [(("ECHO", b"ours"), {})]) == [b"ours"]
+        assert await exchange(client, [(("ECHO", None), (b"ours",))]) == [b"ours"]
         await client.aclose()
 
     async def test_one_whose_asker_was_cancelled_is_not_used_again(self, server: Valkey) -> None:
         client = connect(server.url, timeout=1.0, max_connections=1)
         await client.execute_command("PING")
         async with asyncio.TaskGroup() as group:
-            asker = group.create_task(exchange(client, [(("BLPOP", b"nothing", 5), {})]))
+            asker = group.create_task(exchange(client, [(("BLPOP", None, 5), (b"nothing",))]))
             await asyncio.sleep(0.01)
             asker.cancel()
 
-        assert await exchange(client, [(("ECHO", b"ours"), {})]) == [b"ours"]
+        assert await exchange(client, [(("ECHO", None), (b"ours",))]) == [b"ours"]
         await client.aclose()
 
     async def test_one_that_is_to_reconnect_is_closed_when_it_comes_back(self, server: Valkey) -> None:

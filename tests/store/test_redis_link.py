@@ -411,7 +411,7 @@ async def test_a_server_that_fails_is_doubted_with_every_probe(own_server: Valke
 async def test_commands_travel_together_and_fail_alone(server: Valkey) -> None:
     server.ask("SET", "word", "x")
     async with linked(server.url) as setup:
-        replies = await setup.link.ask_all("set", [(("GET", "word"), {}), (("INCR", "word"), {})])
+        replies = await setup.link.ask_all("set", [(("GET", "word"), ()), (("INCR", "word"), ())])
 
         assert isinstance(replies, list)
         assert replies[0] == b"x"

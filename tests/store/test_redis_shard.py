@@ -96,6 +96,22 @@ async def test_keys_of_one_slot_are_one_command(cluster: Cluster, first: Node) -
     assert cluster.nodes[0].calls("mget") == 1
 
 
+async def test_what_is_read_along_names_keys_of_one_slot(cluster: Cluster) -> None:
+    topology = topology_of(cluster.url)
+    await topology.start()
+    l2 = L2(topology)
+    readings = [l2.store.reading(key_of(str(number)), together=1) for number in range(50)]
+    for reading in readings:
+        assert reading is not None
+        link, (form, _), read = reading
+        assert ... not in form  # so that nobody joins it with another slot's
+        replies = await link.ask_all("lease", [reading[1]])
+        assert replies == [[None]]
+        assert read([None]) is None
+    await l2.store.aclose()
+    await topology.aclose()
+
+
 async def test_a_key_that_moved_is_a_failure_of_its_own_and_a_doubt(first: Node) -> None:
     ours, theirs = names(True)[0], names(False)[0]
     values = await first.shard.get([theirs, ours])
