@@ -89,15 +89,17 @@ class WriteBehind:
 
     def put(self, key: bytes, entry: Entry) -> None:
         """Write `entry` soon; it takes the place of one that waits under the same key."""
-        self._discard(key)
         size = entry_bytes(key, entry)
-        cause = self._cause_to_drop(size)
+        cause = self._cause_to_drop(key, size)
         if cause is not None:
+            self._discard(key)
             self.drop(cause)
             return
         self._queued += 1
-        self._queue[key] = (entry, size, self._queued)
-        self._bytes += size
+        # In its very place: whoever waits for the older is told once the newer is written.
+        _, older_size, number = self._queue.get(key, (None, 0, self._queued))
+        self._queue[key] = (entry, size, number)
+        self._bytes += size - older_size
         # A writer that crashed has been logged; the next write starts another.
         if self._writer is None or self._writer.done():
             self._writer = spawn("l2 writes", self._write_all())
@@ -129,12 +131,14 @@ class WriteBehind:
             self._bytes = 0
         self._settling.end()
 
-    def _cause_to_drop(self, size: int) -> Drop | None:
+    def _cause_to_drop(self, key: bytes, size: int) -> Drop | None:
         if self._is_closing:
             return Drop.CLOSING
         if size > self._most_bytes:
             return Drop.TOO_LARGE
-        is_full = len(self._queue) >= self._most_entries or self._bytes + size > self._most_bytes
+        _, older_size, _ = self._queue.get(key, (None, 0, 0))
+        entries = len(self._queue) + (not older_size)
+        is_full = entries > self._most_entries or self._bytes - older_size + size > self._most_bytes
         return Drop.QUEUE_FULL if is_full else None
 
     async def _write_all(self) -> None:

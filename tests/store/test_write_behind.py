@@ -327,23 +327,26 @@ async def test_who_waits_for_the_rest_of_a_full_batch_waits_for_the_next() -> No
     assert waiters.told == [(str(BATCH_ENTRIES - 1), True), (str(BATCH_ENTRIES), True)]
 
 
-async def test_a_write_that_another_took_the_place_of_is_given_up() -> None:
+async def test_who_waits_for_a_write_is_told_once_the_one_that_took_its_place_is_there() -> None:
     sink = Sink()
     queue = WriteBehind(sink.write, Metrics())
     waiters = Waiters(queue)
     sink.gate.clear()
-    queue.put(key_of("a"), response())
+    queue.put(key_of("before"), response())
     await sink.write_begun()
-    queue.put(key_of("b"), response())
+    queue.put(key_of("a"), response(b"older"))
     waiters.ask("older")
-    queue.put(key_of("b"), response(b"newer"))
+    queue.put(key_of("b"), response())
+    queue.put(key_of("a"), response(b"newer"))
     waiters.ask("newer")
     sink.let_one()
     await sink.write_begun()
 
-    assert waiters.told == [("older", True)]
+    assert waiters.told == []
     sink.gate.set()
     await queue.aclose(5)
+    assert [list(batch) for batch in sink.batches] == [[key_of("before")], [key_of("a"), key_of("b")]]
+    assert sink.batches[1][key_of("a")] == response(b"newer")
     assert waiters.told == [("older", True), ("newer", True)]
 
 
