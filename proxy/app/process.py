@@ -130,7 +130,7 @@ class Process:
             on_undo=self.undo_drain,
             warms=lambda: warming is not None and warming.is_filling,
         )
-        self.listener = Listener(self.flow, config, metrics, self.recorder)
+        self.listener = Listener(self.flow, config, metrics, self.recorder, self._origin)
         self._post.build(self)
         metrics.gauges["draining"] = lambda: {(): float(self.lifecycle.is_draining)}
         self._lag = LoopLag()
@@ -246,8 +246,8 @@ class Process:
         self.flow.use(config)
         self._routes, self._config = routes, config
         self.log.read_again(self._keyed())
-        self.listener.use(config)
         self._origin.use(config.forwarded, _keyed_fields(config))
+        self.listener.use(config)
         logs.configure(level=config.logs.level, form=config.logs.format)
         self.recorder.sample(config.logs.access)
 

@@ -17,7 +17,7 @@ from proxy.engine.fetching import Fetcher
 from proxy.engine.lookup import Lookup
 from proxy.engine.plan import make_plan
 from proxy.engine.protocols import Log, Origin
-from proxy.engine.unsafe_methods import invalidated_by, names_its_target
+from proxy.engine.unsafe_methods import NAMING_FIELDS, SAFE_METHODS, invalidated_by, names_its_target
 from proxy.model import (
     Answer,
     CacheStatus,
@@ -26,6 +26,7 @@ from proxy.model import (
     OriginFailure,
     OriginResponse,
     Outcome,
+    PassTerms,
     Reason,
     Request,
     Succession,
@@ -69,6 +70,20 @@ class Passing:
     def use(self, routes: Routes) -> None:
         """Put other routes in force."""
         self._routes = routes
+        self._terms: dict[tuple[str, Bypass, bool], PassTerms] = {}
+
+    def terms(self, request: Request, match: RouteMatch, why: Bypass) -> PassTerms | None:
+        """How the answer passes where nothing but its bytes is looked at; None: `answer` has more to do."""
+        is_safe = request.method in SAFE_METHODS
+        if not is_safe and self._routes.for_url(request.host, request.target) is not None:
+            return None
+        asked = match.route.name, why, is_safe
+        known = self._terms.get(asked)
+        if known is None:
+            status = CacheStatus(forward=why.forward, detail=why.reason.word)
+            watched = frozenset() if is_safe else NAMING_FIELDS
+            known = self._terms[asked] = PassTerms(match.route.name, Outcome.BYPASS, status, watched)
+        return known
 
     async def forward(self, lookup: Lookup) -> Answer:
         """The origin's answer to a HEAD, or to a Range of a form that we do not cut: asked as they are.

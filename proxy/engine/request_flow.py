@@ -30,6 +30,7 @@ from proxy.model import (
     Hit,
     LifetimeSource,
     Outcome,
+    PassTerms,
     Reason,
     Request,
     StoredResponse,
@@ -102,6 +103,12 @@ class RequestFlow:
     def plan(self, request: Request) -> Plan:
         """What the request asks for; holds until the next `use`."""
         return make_plan(request, self._routes, secret=self._secret)
+
+    def pass_terms(self, plan: Plan, request: Request) -> PassTerms | None:
+        """How the answer passes where nothing but its bytes is looked at; None: `serve` has more to do."""
+        if plan.refusal is None or self._data_purge.is_for(request):
+            return None
+        return self._passing.terms(request, plan.match, plan.refusal)
 
     def plain_hit(self, plan: Plan) -> Hit | None:
         """What L1 has for it, if the whole of that answers it now: no waiting, no task, no request built.

@@ -10,15 +10,17 @@ from proxy.policy.invalidation import Selector, SelectorKind
 from proxy.policy.routes import Routes
 from proxy.policy.tags import invalidated_groups
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
 """RFC 9110 §9.2.1, and QUERY, which is safe by its definition."""
+NAMING_FIELDS = frozenset({b"cache-group-invalidation", b"content-location", b"location"})
+"""Of the answer to an unsafe request: these name what it makes untrue beside its target."""
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def invalidated_by(request: Request, head: ResponseHead, routes: Routes) -> tuple[Selector, ...]:
     """What to purge: target, and on its host Location, Content-Location, if a route caches them; groups."""
-    if request.method in _SAFE_METHODS or not 200 <= head.status < 400:
+    if request.method in SAFE_METHODS or not 200 <= head.status < 400:
         return ()
     found = {
         target: Selector(SelectorKind.URL, _absolute(request, target))

@@ -5,7 +5,7 @@ Values only. Nothing here does I/O, reads a clock or rolls dice; every instant e
 """
 
 from proxy.model.failures import FailureKind, OriginFailure
-from proxy.model.field_names import Cut, FieldNames, Placed, cut_of, names_of
+from proxy.model.field_names import Cut, FieldNames, Placed, Values, cut_of, names_of
 from proxy.model.fields import FieldLine, Fields
 from proxy.model.messages import (
     Answer,
@@ -15,6 +15,7 @@ from proxy.model.messages import (
     Hit,
     InboundBody,
     OriginResponse,
+    PassTerms,
     Request,
     ResponseHead,
     Tunnel,
@@ -66,6 +67,7 @@ __all__ = [
     "OriginResponse",
     "Outcome",
     "Part",
+    "PassTerms",
     "Placed",
     "Position",
     "Reason",
@@ -76,6 +78,7 @@ __all__ = [
     "Succession",
     "Tunnel",
     "Validity",
+    "Values",
     "VaryRecord",
     "cut_of",
     "names_of",

@@ -65,6 +65,8 @@ class Request(Struct, frozen=True):
     """Asks to leave HTTP on this connection (`Connection: upgrade`)."""
     on_interim: Callable[[ResponseHead], Awaitable[None]] | None = None
     """Takes 1xx heads (but 100 and 101); None for clients that cannot have them."""
+    sent: object | None = None
+    """The origin client's word that it has sent this request already, and waits for the answer."""
 
 
 class ResponseHead(Struct, frozen=True):
@@ -131,6 +133,17 @@ class Answer(Struct):
     extra: bytes = b""
     """More encoded lines of our own, e.g. Retry-After."""
     failure: OriginFailure | None = None
+
+
+class PassTerms(Struct, frozen=True, eq=False):
+    """How the origin's answers to some requests go to their clients: as they are."""
+
+    route: str
+    outcome: Outcome
+    cache_status: CacheStatus
+    """But for the origin's status."""
+    watched: frozenset[bytes]
+    """Fields (lower case) of an answer that must be looked at before it goes."""
 
 
 class Hit(Struct, gc=False, eq=False):

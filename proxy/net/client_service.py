@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
@@ -69,6 +70,8 @@ class ClientService:
         """Every answer is its connection's last."""
         self.under_way: set[asyncio.Task[Any]] = set()
         """Tasks with a request, also those whose client has left."""
+        self.relayed: AbstractSet[object] = frozenset()
+        """Requests without a task that wait for the origin (`relay.py`)."""
         self.with_x_cache_status = config.x_cache_status
         self._flow = flow
         self._limits = config.limits
@@ -109,8 +112,12 @@ class ClientService:
         names: FieldNames,
         content: bytes = b"",
         found: object = NOT_ASKED,
-    ) -> None:
-        """Answer a head that the plain lane has taken: in a task of its own, without aiohttp's request."""
+        sent: object | None = None,
+    ) -> Request:
+        """Answer a head that the plain lane has taken: in a task of its own, without aiohttp's request.
+
+        `sent`: it was sent to the origin already, by whom.
+        """
         turn = Turn(connection)
         request = read_plain(
             head,
@@ -119,8 +126,10 @@ class ClientService:
             peer=connection.peer,
             body=ReceivedBody.whole(len(content), content) if content else None,
             on_interim=turn.send_interim,
+            sent=sent,
         )
         self._begin(connection, self._answer_plain(turn, request, plan, found))
+        return request
 
     def begin_draining(self, connection: ClientConnection) -> None:
         """The plain lane has answered, but the client is slow to take it."""

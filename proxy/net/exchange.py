@@ -109,6 +109,11 @@ class Exchange:
         self.connection.write((head, *whole))
         self.connection.deadline.set(self._patience.response)
 
+    def go_on(self) -> None:
+        """With a request that has been sent whole, and what comes for it from now on."""
+        self._is_request_sent = True
+        self.connection.attach(self)
+
     async def final_head(self) -> ReceivedHead | OriginFailure:
         """Wait for the final head; pass interim heads on, in order, before it."""
         while True:

@@ -9,6 +9,7 @@ it is found out once for those. What is left for each head is to take values fro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from email.utils import formatdate
 from typing import Any
@@ -17,9 +18,10 @@ from lru import LRU
 
 from proxy.config.origin import PRESERVE_HOST
 from proxy.config.schema import Forwarded
-from proxy.model import Cut, FieldNames, Fields, Placed, Request, ResponseHead, cut_of
+from proxy.model import Cut, FieldNames, Fields, Placed, Request, ResponseHead, Values, cut_of
 from proxy.net.fields import list_members
 from proxy.net.response_head import ReceivedHead
+from proxy.policy.tags import OUR_FIELDS
 
 PSEUDONYM = b"sidecache"
 """Our name in Via (RFC 9110 §7.6.3)."""
@@ -96,6 +98,7 @@ _VIA = (b"1.0 " + PSEUDONYM, b"1.1 " + PSEUDONYM)
 """By the minor version that a message came with."""
 _WITH_BODY = frozenset({"PATCH", "POST", "PUT"})
 _NO_LINE = (b"", b"")
+_HTTP = b"http"
 _SWITCHED = 101
 _FOR, _HOST, _PROTO = b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"
 
@@ -155,31 +158,43 @@ class RequestForwarding:
     def fields(self, request: Request) -> Fields:
         """The fields that the origin gets, framing included."""
         fields = request.fields
-        addresses, (framing, size) = self._addresses(request), _framing(request)
-        circumstances = (
-            fields.layout,
-            fields.combined(b"connection"),
-            framing,
-            request.upgrade,
-            bool(addresses),
-        )
-        cut = self._cuts.get(circumstances) or self._cut(circumstances)
+        names, (framing, size) = fields.layout, _framing(request)
+        addresses = self._addresses(request.peer, fields.combined(_FOR))
+        options, upgrade = fields.combined(b"connection"), request.upgrade
+        cut = self._cut(names, options, framing, upgrade, bool(addresses))
+        # In the order of `_lines`.
         values = (
             *fields.sent_values,
-            # In the order of `_lines`.
             self._own_host,
             addresses,
             request.scheme,
             size,
             _VIA[request.version[1]],
         )
-        if request.upgrade:
+        if upgrade:
             values += (b"Upgrade", fields.combined(b"upgrade") or b"")
         return Fields.of(cut.names, cut.pick(values))
 
-    def _cut(self, circumstances: _Circumstances) -> Cut:
-        cut = cut_of(self._lines(*circumstances))
-        return _remember(self._cuts, circumstances, cut)
+    def plain_lines(self, names: FieldNames, values: Values, *, peer: str, length: int) -> bytes:
+        """The same, encoded, of a plain head (`plain_head.py`) with these names and values.
+
+        `length` is that of the body; 0: there is none.
+        """
+        places = names.places
+        given = places.get(_FOR) if self._appends_peer else None
+        options = places.get(b"connection")
+        addresses = self._addresses(peer, None if given is None else values[given[0]])
+        framing, size = (b"Content-Length", b"%d" % length) if length else _NO_LINE
+        said = None if options is None else values[options[0]]
+        cut = self._cut(names, said, framing, False, bool(addresses))
+        return cut.names.encode(cut.pick((*values, self._own_host, addresses, _HTTP, size, _VIA[1])))
+
+    def _cut(
+        self, names: FieldNames, options: bytes | None, framing: bytes, upgrade: bool, has_addresses: bool
+    ) -> Cut:
+        circumstances = names, options, framing, upgrade, has_addresses
+        cut = self._cuts.get(circumstances)
+        return cut or _remember(self._cuts, circumstances, cut_of(self._lines(*circumstances)))
 
     def _lines(
         self, names: FieldNames, options: bytes | None, framing: bytes, upgrade: bool, has_addresses: bool
@@ -203,15 +218,13 @@ class RequestForwarding:
             lines += [(b"Connection", connection), (b"Upgrade", protocol)]
         return lines
 
-    def _addresses(self, request: Request) -> bytes:
+    def _addresses(self, peer: str, given: bytes | None) -> bytes:
         """One line, not two: many origins read only the first or the last of several."""
         if not self._names_peer:
             return b""
-        peer = request.peer.encode()
-        given = request.fields.combined(_FOR) if self._appends_peer else None
-        if given is None:
-            return peer
-        return given + b", " + peer if peer else given
+        if given is None or not self._appends_peer:
+            return peer.encode()
+        return given + b", " + peer.encode() if peer else given
 
 
 def response_head(received: ReceivedHead, *, via: bool, now: float) -> ResponseHead:
@@ -223,6 +236,18 @@ def response_head(received: ReceivedHead, *, via: bool, now: float) -> ResponseH
     date = b"" if b"date" in names.places else formatdate(now, usegmt=True).encode()
     values = cut.pick((*fields.sent_values, date, _VIA[not received.is_http_10]))
     return ResponseHead(status, Fields.of(cut.names, values), received.reason)
+
+
+def response_lines(names: FieldNames, *, via: bool) -> Callable[[Values], bytes] | None:
+    """What clients get of the lines of responses with these names, whose Connection says nothing; encoded.
+
+    None: a line is added that depends on the time.
+    """
+    if b"date" not in names.places:
+        return None
+    cut = _cut_of_response((names, None, False, via))
+    shown = cut.names.without(OUR_FIELDS) or Cut(cut.names, tuple)
+    return lambda values: shown.names.encode(shown.pick(cut.pick((*values, b"", _VIA[1]))))
 
 
 def _cut_of_response(circumstances: _OfResponse) -> Cut:

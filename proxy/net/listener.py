@@ -25,8 +25,10 @@ from proxy.net.client_output import ClientOutput
 from proxy.net.client_service import ClientService, Flow, Record
 from proxy.net.departures import Departures
 from proxy.net.lane_check import disagreement
+from proxy.net.origin import OriginClient
 from proxy.net.plain_lane import PlainLane, missing_internals
 from proxy.net.refusals import problem_answer
+from proxy.net.relay import Relay
 from proxy.net.wire import Persistence
 from proxy.observe.metrics import Metrics
 
@@ -46,8 +48,11 @@ class ParserMissing(Exception):
 class Listener:
     """Accepts clients until told to stop; answers with what the flow says. Made where the loop runs."""
 
-    def __init__(self, flow: Flow, config: Config, metrics: Metrics, record: Record) -> None:
+    def __init__(
+        self, flow: Flow, config: Config, metrics: Metrics, record: Record, origin: OriginClient
+    ) -> None:
         self._service = ClientService(flow, config, metrics, record)
+        self._relay = Relay(origin, self._service)
         self._lane = self._plain_lane(flow, config.limits.head) if config.plain_lane else None
         self._connections = Connections(self._service, config.limits, metrics, self._lane)
         self._servers: list[asyncio.Server] = []
@@ -87,6 +92,7 @@ class Listener:
             for connection in self._connections.open:
                 connection.shape = None
         self._service.with_x_cache_status = config.x_cache_status
+        self._relay.forget()
 
     def _plain_lane(self, flow: Flow, max_head: int) -> PlainLane | None:
         """None, with a warning, where aiohttp is not as the lane knows it."""
@@ -99,7 +105,7 @@ class Listener:
             told = {"version": aiohttp.__version__, "head": head.decode()}
             _log.warning("plain lane off: aiohttp reads a head otherwise", **told)
             return None
-        return PlainLane(flow, self._service, max_head=max_head)
+        return PlainLane(flow, self._service, relay=self._relay.begin, max_head=max_head)
 
     def drain(self) -> None:
         """Make every answer the last of its connection; go on accepting.
@@ -126,6 +132,8 @@ class Listener:
         await self._connections.wait_until_none(timeout)
         for connection in tuple(self._connections.open):
             connection.abort()
+        self._relay.hand_over()
+        await asyncio.sleep(0)  # who is cancelled before its first step gives nothing back
         await _cancel(self._service.under_way)
         await self._connections.wait_until_none(_LAST_MOMENT_SECONDS)
 

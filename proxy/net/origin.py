@@ -12,19 +12,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from typing import cast
 
 from proxy.config.schema import Forwarded, Limits, Origin
-from proxy.model import FailureKind, OriginFailure, OriginResponse, Request
+from proxy.model import FailureKind, FieldNames, OriginFailure, OriginResponse, Request, Values
 from proxy.net.admission import Admission, Place
 from proxy.net.dialing import Dialer
 from proxy.net.exchange import Exchange, Patience
 from proxy.net.forwarding import RequestForwarding, response_head
-from proxy.net.origin_connection import CloseCause, OriginConnection
+from proxy.net.origin_connection import CloseCause, OriginConnection, Receiver
 from proxy.net.origin_record import OriginRecord
 from proxy.net.origin_tunnel import OriginTunnel
 from proxy.net.pool import Pool
 from proxy.net.request_head import encode_request_head
 from proxy.net.response_head import ReceivedHead
+from proxy.net.sent_plain import SentPlain
 from proxy.observe.metrics import Metrics
 
 IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"})
@@ -69,7 +71,7 @@ class OriginClient:
             max_in_flight=config.max_in_flight, queue_size=config.queue.size, max_tunnels=limits.tunnels
         )
         self._pool = Pool(config.pool, dialer, metrics, monotonic=monotonic)
-        self._exchanges: dict[Exchange, Place] = {}
+        self._exchanges: dict[Exchange | SentPlain, Place] = {}
         metrics.gauges |= {
             "origin_in_flight": lambda: {(): self._admission.in_flight},
             "origin_queue": lambda: {(): self._admission.queued},
@@ -82,7 +84,7 @@ class OriginClient:
 
     def use(self, forwarded: Forwarded, keyed: AbstractSet[bytes]) -> None:
         """What requests tell the origin of their clients, and what Connection cannot remove, from now on."""
-        self._has_via = forwarded.via
+        self.has_via = forwarded.via
         self._forwarding = RequestForwarding(
             forwarded, host=self._config.host, authority=self._authority, keyed=keyed
         )
@@ -99,11 +101,55 @@ class OriginClient:
         for exchange in tuple(self._exchanges):
             exchange.shut_down()
 
+    def try_send(
+        self, sent: SentPlain, line: bytes, names: FieldNames, values: Values, *, peer: str, content: bytes
+    ) -> bool:
+        """Send a plain request (`plain_head.py`) now; False: it would have to wait for something.
+
+        `line` has its method and target, `content` its body; what arrives for it is `sent`'s.
+        """
+        lines = self._forwarding.plain_lines(names, values, peer=peer, length=len(content))
+        place = self._admission.try_enter()
+        if place is None:
+            return False
+        connection = self._pool.take_idle()
+        if connection is None:
+            place.leave()
+            return False
+        sent.connection, sent.place = connection, place
+        sent.requested_at, sent.sent_at = self._clock(), self._monotonic()
+        self._exchanges[sent] = place
+        connection.attach(cast(Receiver, sent))
+        # As `encode_request_head` writes it, who checks what no byte of a plain head can do: forge a line.
+        connection.hold(b"%b HTTP/1.1\r\n%b\r\n%b" % (line, lines, content))
+        connection.deadline.set(self._patience.response)
+        return True
+
+    def end(self, sent: SentPlain, status: int, *, route: str) -> bool:
+        """Its answer is here, whole; False: it took so long that this is `fetch`'s to tell."""
+        seconds = self._monotonic() - sent.sent_at
+        if not self._record.answered(status, route=route, seconds=seconds):
+            return False
+        sent.head = status
+        sent.connection.detach()
+        self._on_end(sent, None)
+        return True
+
+    def take_over(self, sent: SentPlain, request: Request) -> Exchange:
+        """The exchange that it goes on as; `fetch` waits for it when it is asked for this request."""
+        exchange = sent.exchange = self._exchange(request, sent.connection, sent.place)
+        del self._exchanges[sent]
+        exchange.go_on()
+        return exchange
+
     async def fetch(self, request: Request, *, route: str) -> OriginResponse | OriginFailure:
         """Send the request and wait for the response's head; its body must be read or abandoned."""
         outcome: OriginResponse | OriginFailure | None = None
         try:
-            outcome = await self._admitted(request, route)
+            sent = cast(SentPlain | None, request.sent)
+            outcome = await (
+                self._admitted(request, route) if sent is None else self._taken_over(request, sent, route)
+            )
         finally:
             self._record.result(outcome, route=route)
         return outcome
@@ -136,15 +182,41 @@ class OriginClient:
                 place.leave()
         return outcome
 
+    async def _taken_over(
+        self, request: Request, sent: SentPlain, route: str
+    ) -> OriginResponse | OriginFailure:
+        """What the exchange comes to that `take_over` has made of it."""
+        outcome: OriginResponse | OriginFailure | None = None
+        head = encode_request_head(request.method, request.target, self._forwarding.fields(request))
+        try:
+            if isinstance(head, OriginFailure):
+                return head
+            outcome = await self._sent(request, head, sent.place, sent.connection, route=route, sent=sent)
+        finally:
+            if outcome.__class__ is not OriginResponse:
+                sent.place.leave()
+        return outcome
+
     async def _sent(
-        self, request: Request, head: bytes, place: Place, connection: OriginConnection, *, route: str
+        self,
+        request: Request,
+        head: bytes,
+        place: Place,
+        connection: OriginConnection,
+        *,
+        route: str,
+        sent: SentPlain | None = None,
     ) -> OriginResponse | OriginFailure:
         """Sent on this connection, and once more on a fresh one where that is allowed."""
         while True:
-            exchange = self._exchange(request, connection, place)
-            requested_at, sent_at = self._clock(), self._monotonic()
+            if sent is None or sent.exchange is None:
+                exchange = self._exchange(request, connection, place)
+                requested_at, sent_at = self._clock(), self._monotonic()
+            else:
+                exchange, requested_at, sent_at = sent.exchange, sent.requested_at, sent.sent_at
             try:
-                exchange.begin(head)
+                if sent is None:
+                    exchange.begin(head)
                 outcome = await exchange.final_head()
             except BaseException:
                 exchange.stop()
@@ -154,6 +226,7 @@ class OriginClient:
                 return self._response(exchange, outcome, place, requested_at)
             if not _may_send_again(request, exchange, outcome):
                 return outcome
+            sent = None
             self._record.retry()
             opened = await self._pool.acquire(fresh=True, timeout=self._config.pool.acquire_timeout)
             if isinstance(opened, OriginFailure):
@@ -181,7 +254,7 @@ class OriginClient:
             return _TUNNELS_FULL
         received_at = self._clock()
         return OriginResponse(
-            head=response_head(received, via=self._has_via, now=received_at),
+            head=response_head(received, via=self.has_via, now=received_at),
             body=exchange.body,
             framing=exchange.delimiter.framing,
             requested_at=requested_at,
@@ -202,7 +275,7 @@ class OriginClient:
         self._record.tunnel()
         return OriginTunnel(exchange)
 
-    def _on_end(self, exchange: Exchange, cause: CloseCause | None) -> None:
+    def _on_end(self, exchange: Exchange | SentPlain, cause: CloseCause | None) -> None:
         place = self._exchanges.pop(exchange)
         if place.is_tunnel and cause is not CloseCause.SHUTDOWN:
             cause = CloseCause.TUNNEL

@@ -46,6 +46,14 @@ class OriginRecord:
         if isinstance(outcome, OriginFailure) and outcome.kind in _SHED:
             self._metrics.shed_requests.add(outcome.kind.word)
 
+    def answered(self, status: int, *, route: str, seconds: float) -> bool:
+        """What `waited` and `result` count of an answer. False: it was slow, and that is theirs to tell."""
+        if seconds > self._slow_after:
+            return False
+        self._metrics.origin_seconds.observe(seconds, route)
+        self._metrics.origin_requests.add(route, _CLASSES[status // 100])
+        return True
+
     def retry(self) -> None:
         """A request is sent again."""
         self._metrics.origin_retries.add()

@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
-from proxy.model import FieldNames, Fields, InboundBody, Request, names_of
+from proxy.model import FieldNames, Fields, InboundBody, Request, Values, names_of
 from proxy.net.fields import TOKEN
 from proxy.net.head_reading import MAX_FIELDS
 from proxy.net.request_reading import OnInterim
@@ -80,6 +80,11 @@ def names_in(head: bytes) -> tuple[bytes, ...]:
     return tuple(_NAMES(head))
 
 
+def values_in(head: bytes) -> Values:
+    """The values of a head that a shape has taken, in the order of its names."""
+    return tuple(map(bytes.strip, _VALUES(head)))  # of white space they hold spaces only
+
+
 def shape_of(names: tuple[bytes, ...], telling: AbstractSet[bytes]) -> Shape | None:
     """The pattern of heads with these names; None: they are not plain."""
     lower = [name.lower() for name in names]
@@ -110,18 +115,19 @@ def read_plain(
     peer: str = "",
     body: InboundBody | None = None,
     on_interim: OnInterim | None = None,
+    sent: object | None = None,
 ) -> Request:
     """The request of a head that a shape with these names has taken; `host` is the normal one."""
     method, target, _ = head.split(b" ", 2)
-    values = tuple(map(bytes.strip, _VALUES(head)))  # of white space they hold spaces only
     return Request(
         method=method.decode(),
         target=target,
-        fields=Fields.of(names or names_of(names_in(head)), values),
+        fields=Fields.of(names or names_of(names_in(head)), values_in(head)),
         host=host,
         peer=peer,
         body=body,
         on_interim=on_interim,
+        sent=sent,
     )
 
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp.web_protocol import RequestHandler
 from lru import LRU
-from msgspec import Struct
 
-from proxy.model import Entry, FieldLine, FieldNames, Fields, Hit, Request
+from proxy.model import Entry, FieldLine, FieldNames, Fields, Hit, PassTerms, Request
 from proxy.net.head_memo import HeadMemo
 from proxy.net.head_reading import HEAD_END
 from proxy.net.plain_head import IF_NONE_MATCH, Shape, names_in, read_plain, shape_of
+from proxy.net.planned import Planned
 from proxy.net.request_reading import normal_host
 from proxy.net.standing_hit import AGAIN_SECONDS, MOST_BYTES, Said, Standing, pieces_of
 from proxy.net.turns import Turns
@@ -67,6 +67,9 @@ class PlainFlow(Protocol):
     def plan(self, request: Request) -> Any:
         """What the request asks for, as far as it depends neither on the time nor on what is stored."""
 
+    def pass_terms(self, plan: Any, request: Request) -> PassTerms | None:
+        """How the origin's answer goes to the client, where that is all to be done; None: `serve` knows."""
+
     def plain_hit(self, plan: Any) -> Hit | None:
         """What is stored for it, if the whole of that answers it now."""
 
@@ -86,29 +89,18 @@ class PlainFlow(Protocol):
         """May the client keep what it has, by this request's conditions?"""
 
 
-class Planned(Struct, gc=False, eq=False):
-    """A plan, what it was made for, and what answers it for the moment."""
-
-    plan: object
-    host: bytes
-    """The normal one."""
-    line: bytes
-    """Method and target."""
-    wants_body: bool
-    """GET, not HEAD."""
-    standing: Standing | None = None
-    again_until: float = 0.0
-    """A hit before then, on the loop's clock, is one of many."""
-
-
 Asked = tuple[Planned, Sequence[FieldLine], FieldNames]
 """What a head asks for, under which conditions, and its names. No class: made for each request."""
+Relay = Callable[["ClientConnection", bytes, Planned, FieldNames, bytes], bool]
+"""Client, head, what is planned, the head's names, and the body."""
 
 
 class PlainLane:
     """Shared by all connections of the process."""
 
-    def __init__(self, flow: PlainFlow, service: ClientService, *, max_head: int) -> None:
+    def __init__(self, flow: PlainFlow, service: ClientService, *, relay: Relay, max_head: int) -> None:
+        """`relay` may send what passes, and then answers it: False, where it has done nothing."""
+        self._relay = relay
         self._flow = flow
         self._service = service
         self._record = service.record
@@ -132,7 +124,7 @@ class PlainLane:
         The connection is between two requests, and `data` all that has come since the last one.
         """
         connection.asked_at = now = monotonic()
-        if (self._asking or self._service.under_way) and self._turns.is_over(now):
+        if (self._asking or self._service.under_way or self._service.relayed) and self._turns.is_over(now):
             connection.begin_plain()
             self._turns.add(connection, data)
             return True
@@ -168,7 +160,7 @@ class PlainLane:
         elif is_waiting:
             self._asking += 1
             connection.begin_plain()
-        else:
+        elif planned.terms is None or not self._relay(connection, head, planned, asked[2], content):
             self._service.begin_plain(
                 connection, head, planned.host, planned.plan, names=asked[2], content=content
             )
@@ -282,13 +274,17 @@ class PlainLane:
         host = normal_host(value.strip(b" "))
         if host is None:
             return None
-        wants_body = line[0] != _H
         if shape.tells:
-            return Planned(self._flow.plan(read_plain(head, shape.names, host=host)), host, line, wants_body)
-        planned = Planned(self._flow.plan(_request(line, host)), host, line, wants_body)
+            return self._make_planned(read_plain(head, shape.names, host=host), line)
+        planned = self._make_planned(_request(line, host), line)
         if len(line) + len(value) <= MOST_PLAN_BYTES:
             self._planned[key] = planned
         return planned
+
+    def _make_planned(self, request: Request, line: bytes) -> Planned:
+        plan, wants_body = self._flow.plan(request), line[0] != _H
+        terms = self._flow.pass_terms(plan, request) if wants_body else None
+        return Planned(plan, request.host, line, wants_body, terms)
 
     def _may_keep(self, planned: Planned, conditions: Sequence[FieldLine], hit: Hit) -> bool:
         # The usual case first: the client names the very tag that is stored, and no request need be built.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import cast
 
-from proxy.model import FieldNames, Fields
+from proxy.model import FieldNames, Values
 from proxy.net.fields import VALUE
 
 SIGHTINGS = 64
@@ -45,15 +46,18 @@ class Forms:
         self._status_line = status_line
         self._forms: list[Form] = []
 
-    def read(self, raw: bytes) -> tuple[bytes, bytes, bytes | None, Fields] | None:
-        """The groups of the status line, and the fields; None: no form takes this head."""
+    def read(self, raw: bytes) -> tuple[FieldNames, Values, Values] | None:
+        """The names, the groups of the status line, and the values; None: no form takes this head.
+
+        Where there is no reason, not even an empty one, its group is None.
+        """
         for place, form in enumerate(self._forms):
             found = form.match(raw)
             if found is not None:
                 if place:
                     self._forms.insert(0, self._forms.pop(place))
-                minor, status, reason, *values = found.groups()
-                return minor, status, reason, Fields.of(form.names, tuple(values))
+                groups = cast(Values, found.groups())
+                return form.names, groups[:3], groups[3:]
         return None
 
     def see(self, names: FieldNames) -> None:

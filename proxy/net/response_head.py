@@ -55,8 +55,8 @@ def parse_head(raw: bytes) -> ReceivedHead | OriginFailure:
     """The head that `raw` is, from the status line to the empty line, both included."""
     known = forms.read(raw)
     if known is not None:
-        minor, status, reason, fields = known
-        return ReceivedHead(int(status), reason or b"", fields, minor == b"0")
+        names, (minor, status, reason), values = known
+        return ReceivedHead(int(status), reason or b"", Fields.of(names, values), minor == b"0")
     match = _HEAD.fullmatch(raw)
     if match is None:
         return invalid(_first_fault(raw))

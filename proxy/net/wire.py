@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 from msgspec import Struct
 
-from proxy.model import Answer, Hit, ResponseHead
+from proxy.model import Answer, CacheStatus, Hit, ResponseHead
 from proxy.policy.cache_status import HIT_FORMAT, detail_parameter, format_cache_status
 from proxy.policy.preconditions import not_modified_lines
 
@@ -100,6 +100,22 @@ def hit_head(hit: Hit, body: bytes, *, with_x_cache_status: bool) -> bytes:
     if status in _BODILESS:
         return form % (lines, hit.age, hit.ttl, body)
     return form % (lines, hit.age, hit.ttl, len(stored.body), body)
+
+
+def passed_form(status: int, reason: bytes, cache_status: CacheStatus, word: str) -> bytes:
+    """What `response_head` writes before a body of stated length if the connection stays open, as a format.
+
+    To be filled with its lines, its length and the body. `word`: of X-Cache-Status; empty: it is not sent.
+    """
+    return b"".join(
+        (
+            _escaped(_status_line(status, reason)),
+            b"%b",
+            b"Cache-Status: %b\r\n" % _escaped(format_cache_status(cache_status)),
+            b"X-Cache-Status: %b\r\n" % word.encode() if word else b"",
+            b"Content-Length: %d\r\n\r\n%b",
+        )
+    )
 
 
 def interim_head(head: ResponseHead) -> bytes:

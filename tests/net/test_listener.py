@@ -14,6 +14,7 @@ from proxy.model import Answer, Request
 from proxy.net.listener import Listener, ParserMissing, require_c_parser
 from proxy.observe.metrics import Metrics
 from tests.support.canned_flow import CannedBody, CannedFlow, Records, Served, answer, serving
+from tests.support.origin_clients import unasked_origin
 from tests.support.raw_client import connect, connected, request, settle
 
 ON_BOTH_LOOPS = True
@@ -46,7 +47,8 @@ async def test_says_where_it_listens() -> None:
 
 def listener_of(flow: CannedFlow) -> Listener:
     config = Config.model_validate({"origin": {"url": "http://127.0.0.1:1"}})
-    return Listener(flow, config, Metrics(), Records().record)
+    metrics = Metrics()
+    return Listener(flow, config, metrics, Records().record, unasked_origin(config, metrics))
 
 
 async def test_it_accepts_on_sockets_that_it_is_given_and_closes_them() -> None:

@@ -72,8 +72,7 @@ def test_a_form_gives_the_status_line_and_the_fields() -> None:
     found = learned(b"A", b"B").read(head(b"A: 1", b"B:", status=b"HTTP/1.0 204"))
 
     assert found is not None
-    assert found[:3] == (b"0", b"204", None)
-    assert found[3].lines == ((b"A", b"1"), (b"B", b""))
+    assert (found[0].listed, *found[1:]) == ((b"A", b"B"), (b"0", b"204", None), (b"1", b""))
 
 
 def test_forms_are_few_and_the_last_used_stay(forms: Forms) -> None:

@@ -27,6 +27,7 @@ from proxy.observe import tasks
 from proxy.observe.metrics import Metrics
 from proxy.policy.preconditions import is_hit_not_modified
 from tests.support.entries import NOW, response
+from tests.support.origin_clients import unasked_origin
 from tests.support.raw_client import Where
 
 BROKEN = OriginFailure(FailureKind.BROKEN_BODY, "cut off")
@@ -124,6 +125,9 @@ class CannedFlow:
     def plan(self, request: Request) -> Request:
         self.planned.append(request)
         return request
+
+    def pass_terms(self, plan: Request, request: Request) -> None:
+        """The handler answers all."""
 
     def plain_hit(self, plan: Request) -> Hit | None:
         return copy(self.plain_hits.get(plan.target))  # the lane's own, to be changed
@@ -287,7 +291,7 @@ async def serving(
         }
     )
     flow, metrics, records = flow or CannedFlow(), Metrics(), Records()
-    listener = Listener(flow, config, metrics, records)
+    listener = Listener(flow, config, metrics, records, unasked_origin(config, metrics))
     bound = await listener.start(unix or Address("127.0.0.1", 0))
     crashes: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, crash: crashes.append(crash))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +28,7 @@ from proxy.store.tiered import TieredStore
 from tests.support.clocks import SteppedClock
 from tests.support.configs import config
 from tests.support.engine_fakes import REFUSED, FakeL2, FakeLog, Reply
+from tests.support.origin_clients import unasked_origin
 from tests.support.raw_client import settle
 from tests.support.responses import NOW, date
 
@@ -154,6 +157,12 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
+    def reset(self) -> None:
+        """RST instead of FIN."""
+        sock: socket.socket = self.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
     def data_received(self, data: bytes) -> None:
         self.received += data
 
@@ -198,7 +207,9 @@ class World:
             dice=lambda: 0.5,
         )
         self.lines = Lines(self.metrics)
-        self.listener = Listener(self.flow, made, self.metrics, self.lines)
+        self.listener = Listener(
+            self.flow, made, self.metrics, self.lines, unasked_origin(made, self.metrics)
+        )
         self.clients: list[Client] = []
         self._current: dict[int, Client] = {}
 

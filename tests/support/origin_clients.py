@@ -67,6 +67,11 @@ class Setup:
         return not any(self.gauge(name) for name in held) and not self.gauge("origin_pool", "in-use")
 
 
+def unasked_origin(config: Config, metrics: Metrics) -> OriginClient:
+    """One that is never started: without connections it relays nothing."""
+    return OriginClient(config.origin, limits=config.limits, forwarded=config.forwarded, metrics=metrics)
+
+
 @asynccontextmanager
 async def origin_client(
     url: str,
