@@ -59,7 +59,8 @@ class Relay:
         self.forget()
 
     def forget(self) -> None:
-        """Other settings are in force."""
+        """Other settings are in force: by these the whole flow looks at the answers to what is under way."""
+        self.hand_over()
         self._forms: LRU[object, _Form | None] = LRU(MOST_FORMS)
 
     def begin(

@@ -195,6 +195,21 @@ async def test_what_a_reload_changes_is_heeded_at_once() -> None:
         assert made.client.received.count(b"Via: 1.1 sidecache") == 2
 
 
+@pytest.mark.parametrize("is_relayed", [True, False])
+async def test_what_a_reload_caches_is_purged_by_what_was_under_way(is_relayed: bool) -> None:
+    async with relay_world([reply()], is_relayed=is_relayed) as (made, origin):
+        await made.send(GET)
+        await made.quiet()
+        origin.connections[0].stop_reading()
+        await made.send(POST)
+        assert made.relayed == is_relayed
+        made.reload(routes=tuple(route.model_copy(update={"cache": True}) for route in made.config.routes))
+        origin.connections[0].read_on()
+        await made.quiet()
+
+        assert made.log.purged
+
+
 async def test_bytes_that_nobody_asked_for_end_the_connection_and_reach_nobody() -> None:
     async with relay_world([reply()]) as (made, origin):
         for _ in range(2):
