@@ -86,6 +86,8 @@ class Relay:
 
     def form_of(self, status: bytes, reason: bytes, names: FieldNames, terms: PassTerms) -> _Form | None:
         """None: such answers are the whole flow's."""
+        if len(reason) > MOST_REASON_BYTES:
+            return None
         key = status, reason, names, terms
         if key in self._forms:
             return self._forms[key]
@@ -102,7 +104,7 @@ class Relay:
         is_counted = len(lengths) == 1 and b"transfer-encoding" not in places
         if not (has_body and is_counted) or lines is None or len(options) > 1:
             return None
-        if len(reason) > MOST_REASON_BYTES or not terms.watched.isdisjoint(places):
+        if not terms.watched.isdisjoint(places):
             return None
         said = replace(terms.cache_status, forward_status=status)
         word = terms.outcome.nginx_word if self.service.with_x_cache_status else ""

@@ -210,6 +210,16 @@ async def test_what_a_reload_caches_is_purged_by_what_was_under_way(is_relayed: 
         assert made.log.purged
 
 
+async def test_reasons_fill_no_memory() -> None:
+    long = [[reply(status=b"HTTP/1.1 200 " + b"%d" % n * 5000)] for n in range(3)]
+    async with relay_world([reply()], *long) as (made, _):
+        for _ in range(8):
+            await made.send(GET)
+            await made.quiet()
+
+        assert {reason for _, reason, *_ in made.listener._relay._forms.keys()} == {b"OK"}  # noqa: SIM118 - no mapping
+
+
 async def test_bytes_that_nobody_asked_for_end_the_connection_and_reach_nobody() -> None:
     async with relay_world([reply()]) as (made, origin):
         for _ in range(2):
