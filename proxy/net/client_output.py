@@ -55,6 +55,11 @@ class ClientOutput(Outgoing):
         self.ends_at_eof = False
         """An answer without a known end is under way: a client that closes its side has left."""
 
+    @property
+    def is_behind(self) -> bool:
+        """The client has not taken all of what was said before."""
+        return self._unsent() > 0
+
     def connect(self, transport: asyncio.Transport) -> None:
         """The connection is made."""
         self.transport = transport

@@ -166,11 +166,11 @@ class _Relayed(SentPlain):
 
     def _answer(self, data: bytes) -> bool:
         """False: this is no whole answer of a form that is known, and nothing was done."""
-        relay, terms = self._relay, self._planned.terms
+        relay, client, terms = self._relay, self._client, self._planned.terms
         size = data.find(HEAD_END) + len(HEAD_END)
         known = response_head.forms.read(data[:size])
-        # While draining, every answer has to say that it is the last.
-        if known is None or terms is None or relay.service.is_draining:
+        # While draining, every answer has to say that it is the last. And who is slow is waited for.
+        if known is None or terms is None or relay.service.is_draining or client.output.is_behind:
             return False
         names, (minor, status, reason), values = known
         form, length = relay.form_of(status, reason or b"", names, terms), len(data) - size

@@ -220,6 +220,23 @@ async def test_reasons_fill_no_memory() -> None:
         assert {reason for _, reason, *_ in made.listener._relay._forms.keys()} == {b"OK"}  # noqa: SIM118 - no mapping
 
 
+@pytest.mark.parametrize("is_relayed", [True, False])
+async def test_a_client_that_takes_nothing_is_told_of_alike(is_relayed: bool) -> None:
+    answer, patience = reply(body=b"x" * 30_000), {"write_idle": "0.3s"}
+    async with relay_world([answer], is_relayed=is_relayed, limits=patience) as (made, _):
+        await made.send(GET)
+        await made.quiet()
+        (connection,) = made.listener._connections.open
+        made.client.transport.pause_reading()
+        while not connection.output.is_full:
+            await made.send(GET)
+            await settle()
+        await made.quiet()
+
+        assert made.lines.written[-1][-2:] == (0, False)
+        assert made.metrics.client_timeouts.get("write") == 1
+
+
 async def test_bytes_that_nobody_asked_for_end_the_connection_and_reach_nobody() -> None:
     async with relay_world([reply()]) as (made, origin):
         for _ in range(2):
