@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
+import structlog
 from lru import LRU
 from msgspec import Struct
 from msgspec.structs import replace
@@ -34,6 +35,8 @@ MOST_REASON_BYTES = 64
 _FIRST_FINAL_STATUS = 200
 _KEEP_ALIVE = b"keep-alive"
 _HTTP_10 = b"0"
+
+_log = structlog.get_logger("sidecache.requests")
 
 
 class _Form(Struct, gc=False, eq=False):
@@ -178,13 +181,21 @@ class _Relayed(SentPlain):
             return False
         if form.options is not None and values[form.options].lower() != _KEEP_ALIVE:
             return False
+        answer = form.head % (form.lines(values), length, data[size:])
         if not relay.origin.end(self, int(status), route=terms.route):
             return False
         relay.ended(self)
-        self._send(form.head % (form.lines(values), length, data[size:]), int(status), length, terms)
+        may_go_on = False
+        try:
+            may_go_on = self._send(answer, int(status), length, terms)
+        except Exception:  # noqa: BLE001 - a defect of ours is not the origin's: its connection serves others by now
+            _log.exception("a relayed answer crashed")
+        finally:
+            client.end_plain(may_go_on=may_go_on)
         return True
 
-    def _send(self, answer: bytes, status: int, length: int, terms: PassTerms) -> None:
+    def _send(self, answer: bytes, status: int, length: int, terms: PassTerms) -> bool:
+        """Whether the client is still there."""
         client, is_complete = self._client, True
         try:
             client.output.write(answer)
@@ -196,4 +207,4 @@ class _Relayed(SentPlain):
             told = Answer(status, b"", b"", b"", terms.outcome, terms.cache_status, route=terms.route)
             sent = length if is_complete else 0
             record.write_access(request, told, seconds=seconds, sent=sent, complete=is_complete)
-        client.end_plain(may_go_on=is_complete)
+        return is_complete

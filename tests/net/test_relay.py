@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.observe.recorder import Tally
 from tests.support.raw_client import request
 from tests.support.raw_origin import settle
 from tests.support.relay_world import Looked, Reply, relay_world, told
@@ -218,6 +219,22 @@ async def test_reasons_fill_no_memory() -> None:
             await made.quiet()
 
         assert {reason for _, reason, *_ in made.listener._relay._forms.keys()} == {b"OK"}  # noqa: SIM118 - no mapping
+
+
+@pytest.mark.parametrize("is_relayed", [True, False])
+async def test_a_crash_behind_the_answer_ends_its_connection_only(
+    is_relayed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with relay_world([reply()], is_relayed=is_relayed) as (made, _):
+        await made.send(GET)
+        await made.quiet()
+        monkeypatch.setattr(Tally, "count", lambda *_: 1 / 0)
+        await made.send(GET)
+        await made.quiet()
+
+        assert made.client.received.count(b"hello") == 2
+        assert made.client.has_ended
+        assert made.origin._pool.idle == 1
 
 
 @pytest.mark.parametrize("is_relayed", [True, False])
