@@ -174,7 +174,7 @@ class ClientConnection(RequestHandler):
 
     def resume(self, data: bytes) -> None:
         """The turn has come of what the plain lane let wait."""
-        if self.transport is None or self._lane is None:
+        if self.transport is None or self.transport.is_closing() or self._lane is None:
             return  # nobody waits for the answer any more
         self.is_answering = False
         if not self._lane.take_now(self, data, monotonic()):

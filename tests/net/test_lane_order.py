@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from proxy.model import Answer, Hit, Request
 from proxy.net import plain_lane
 from proxy.net.client_connection import READ_BUFFER_BYTES
+from proxy.net.turns import Turns
 from tests.support.canned_flow import BROKEN, CannedBody, CannedFlow, answer, plain_hit, serving
 from tests.support.raw_client import BrokenOff, RawClient, chunked, connected, request, settle
 
@@ -512,6 +513,23 @@ async def test_a_client_that_vanishes_in_a_plain_miss_leaves_nothing() -> None:
         assert (record.target, record.complete) == (b"/miss", False)
         await served.listener._connections.wait_until_none(5)
         assert not served.listener._connections.open
+
+
+async def test_what_waits_on_a_connection_that_closes_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Turns, "is_over", lambda *_: True)
+    async with serving(flow_with()) as served, connected(served.where) as client:
+        (connection,) = served.listener._connections.open
+        lane = connection._lane
+        assert lane is not None
+        monkeypatch.setattr(lane, "_asking", 1)
+        await send_each(client, b"no head of a request\r\n\r\n")
+        ((waiting, data),) = lane._turns._waiting
+        assert connection.transport is not None
+        connection.transport.close()
+        waiting.resume(data)
+
+        assert not connection._messages
+        assert not served.flow.requests
 
 
 async def test_an_answer_that_breaks_cuts_a_plain_miss_off() -> None:
