@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from proxy.net.admission import Place
 from proxy.net.exchange import Exchange
 from proxy.net.origin_connection import OriginConnection
 
 
-class SentPlain:
+class SentPlain(ABC):
     """One that `OriginClient.try_send` has sent. It receives, until `take_over` makes an exchange of it."""
 
     __slots__ = ("connection", "exchange", "head", "place", "requested_at", "sent_at")
@@ -25,6 +27,6 @@ class SentPlain:
         self.exchange: Exchange | None = None
         """Not None once it was taken over."""
 
+    @abstractmethod
     def shut_down(self) -> None:
         """The process is going away."""
-        raise NotImplementedError
