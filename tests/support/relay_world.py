@@ -38,7 +38,7 @@ _TIMED = re.compile(r"_seconds_(bucket|sum)|_created")
 _PATIENCE_SECONDS = 10.0
 
 Reply = Sequence[bytes | str]
-"""Pieces that arrive one by one; `eof`, `reset` or `wait` (until told) among them."""
+"""Pieces that arrive one by one; the words `eof` and `reset` end the connection."""
 
 
 class Outside(NamedTuple):
