@@ -49,7 +49,7 @@ _OF_BODIES = frozenset({_LENGTH, b"content-type"})
 
 _NAMES = re.compile(rb"\r\n([^:\r\n]*+):").findall
 _VALUES = re.compile(rb": ([^\r]*+)").findall
-"""Of a head that a shape has taken: its request line holds no space behind a colon."""
+"""Of the lines behind the first, of a head that a shape has taken: a target may end with a colon."""
 _NAME = re.compile(TOKEN + rb"++").fullmatch
 _REST_OF_LINE = rb" /[A-Za-z0-9\-._~%/?&=+,;:@!$'()*]*+) HTTP/1\.1\r\n"
 _REQUEST_LINE = rb"((?:GET|HEAD)" + _REST_OF_LINE
@@ -82,7 +82,8 @@ def names_in(head: bytes) -> tuple[bytes, ...]:
 
 def values_in(head: bytes) -> Values:
     """The values of a head that a shape has taken, in the order of its names."""
-    return tuple(map(bytes.strip, _VALUES(head)))  # of white space they hold spaces only
+    values = _VALUES(head, head.find(b"\n"))
+    return tuple(map(bytes.strip, values))  # of white space they hold spaces only
 
 
 def shape_of(names: tuple[bytes, ...], telling: AbstractSet[bytes]) -> Shape | None:

@@ -36,6 +36,7 @@ TAKEN = [
     request("/a-z_A.Z~0/9%2F?a=1&b=2+3,4;5:6@7!8$9'(*)"),
     request("//evil/x"),
     request("/a?"),
+    request("/a:", "X: a: b", "Y: :"),
     request("/", host="shop:8080"),
     request("/", host="  shop  "),
     request("/", "Accept: */*", 'User-Agent: x (y; z) "w" {v} <u> \\ ` | ~'),
