@@ -41,17 +41,20 @@ class Glob:
     pattern: str
     first_literal: bytes | None
     """The first segment of every path that matches; None where there are several."""
-    _form: re.Pattern[str]
-    """For a path as text, of which every byte is a character: what is captured is text then."""
+    _form: re.Pattern[bytes]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the parts that are captured of every path that matches."""
+        return frozenset(self._form.groupindex)
 
     def takes(self, path: bytes) -> bool:
         """Does the canonical path match?"""
-        return self._form.fullmatch(path.decode("latin-1")) is not None
+        return self._form.fullmatch(path) is not None
 
-    def matches(self, path: bytes) -> dict[str, str] | None:
-        """The captured parts of a canonical path by name, escapes kept; None where it does not match."""
-        found = self._form.fullmatch(path.decode("latin-1"))
-        return None if found is None else found.groupdict()
+    def matches(self, path: bytes) -> re.Match[bytes] | None:
+        """What is captured of a canonical path, by name, escapes kept; None where it does not match."""
+        return self._form.fullmatch(path)
 
 
 def compile_glob(pattern: str) -> Glob:
@@ -68,7 +71,7 @@ def compile_glob(pattern: str) -> Glob:
     _refuse_repeated_names(segment for group in groups for segment in group)
     first = groups[0][0] if groups[0] else None
     first_literal = first.pieces[0] if first is not None and not first.names else None
-    return Glob(pattern, first_literal, re.compile(_form_of(groups).decode("latin-1")))
+    return Glob(pattern, first_literal, re.compile(_form_of(groups)))
 
 
 def _form_of(groups: Sequence[Sequence[_Segment]]) -> bytes:

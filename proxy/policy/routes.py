@@ -16,6 +16,7 @@ from proxy.config.policy import ANY_HOST
 from proxy.model import Reason, Request
 from proxy.policy.globs import Glob, compile_glob
 from proxy.policy.recipe import Recipe, compile_recipe, shape_of
+from proxy.policy.tags import RouteTags
 from proxy.policy.targets import canonical_path
 
 UNMATCHED = "unmatched"
@@ -37,20 +38,14 @@ class Route:
     methods: frozenset[str] | None
     """None: any. Where GET is listed, HEAD is meant too."""
     recipe: Recipe
+    tags: RouteTags
 
 
 class RouteMatch(NamedTuple):
     """The route of a request, and why it may not be cached (None: it may): one for all that match alike."""
 
     route: Route
-    glob: Glob | None
-    """What their paths match; None: nothing in particular."""
     reason: Reason | None
-
-    def params(self, target: bytes) -> dict[str, str]:
-        """The named parts of the path, of the target of a request that matches."""
-        path = None if self.glob is None else canonical_path(target)
-        return {} if path is None or self.glob is None else self.glob.matches(path) or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +131,7 @@ class Routes:
 
 
 def _compile(route: schema.Route, *, profile: str) -> _Candidate:
+    glob = compile_glob(route.match.path)
     compiled = Route(
         name=route.name,
         policy=route,
@@ -143,10 +139,10 @@ def _compile(route: schema.Route, *, profile: str) -> _Candidate:
         shape=shape_of(route, route.match, profile=profile),
         methods=_methods(route.match.methods),
         recipe=compile_recipe(route),
+        tags=RouteTags(route.tags, glob),
     )
     host = None if route.match.host == ANY_HOST else route.match.host.encode()
-    glob = compile_glob(route.match.path)
-    match = RouteMatch(compiled, glob, None if compiled.is_cacheable else Reason.ROUTE)
+    match = RouteMatch(compiled, None if compiled.is_cacheable else Reason.ROUTE)
     return _Candidate(match, host, glob)
 
 
@@ -165,8 +161,9 @@ def _stand_in(config: schema.Config, *, is_cacheable: bool, reason: Reason) -> R
         shape=shape_of(config.defaults, None, profile=config.profile),
         methods=None,
         recipe=compile_recipe(config.defaults),
+        tags=RouteTags(config.defaults.tags, None),
     )
-    return RouteMatch(route, None, None if is_cacheable else reason)
+    return RouteMatch(route, None if is_cacheable else reason)
 
 
 def _by_first_segment(candidates: _Candidates) -> tuple[dict[bytes, _Candidates], _Candidates]:

@@ -28,7 +28,7 @@ from proxy.policy.dates import http_date
 from proxy.policy.freshness import Lifetime, initial_age, lifetime, may_be_assumed, refresh_age, spread
 from proxy.policy.parts import part_of
 from proxy.policy.routes import RouteMatch
-from proxy.policy.tags import are_too_many, route_tags, stated_tags
+from proxy.policy.tags import are_too_many, stated_tags
 from proxy.policy.terms import Terms, terms_of
 
 
@@ -89,7 +89,7 @@ def plan(
         return given
     tags = (*inherited_tags, *stated_tags(request, fields))
     if policy.tags:
-        tags = (*tags, *route_tags(policy.tags, match.params(request.target)))
+        tags = (*tags, *match.route.tags.of(request.target))
     if len(tags) > 1:
         tags = tuple(dict.fromkeys(tags))
     if are_too_many(tags):

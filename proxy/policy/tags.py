@@ -6,11 +6,12 @@ Surrogate-Key, xkey and Cache-Tag are between the origin and us; Cache-Groups (R
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Collection, Iterable
 
 from proxy.model import Fields, Request
+from proxy.policy.globs import Glob
 from proxy.policy.structured_fields import parse_strings
+from proxy.policy.targets import canonical_path
 
 MOST_TAGS = 1_000
 """A page that lists hundreds of products names each of them. Asking the rule of so many takes 0.2 ms."""
@@ -25,8 +26,7 @@ _GROUP_INVALIDATION = b"cache-group-invalidation"
 _SCOPE_END = b"\n"
 """Between an origin and the name of its group: no tag that a field names has this byte."""
 _SEPARATORS = re.compile(rb"[ \t,]+")
-_PARAMETER = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}")
-"""With its braces doubled, as all of a template's are."""
+_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def stated_tags(request: Request, fields: Fields) -> tuple[bytes, ...]:
@@ -53,25 +53,34 @@ def invalidated_groups(request: Request, fields: Fields) -> tuple[bytes, ...]:
     return _scoped(request, _strings(fields, _GROUP_INVALIDATION))
 
 
-def route_tags(templates: Iterable[str], params: Mapping[str, str]) -> tuple[bytes, ...]:
-    """The route's tags, `{name}` replaced by that part of the path as it stands there (percent-encoded).
+class RouteTags:
+    """The tags that a route gives: its templates, made ready for the paths that its pattern matches."""
 
-    A template that names no part of this path names no tag.
-    """
-    tags = []
-    for template in templates:
-        try:
-            tags.append(_form_of(template).format_map(params).encode())
-        except KeyError:
-            continue
-    return tuple(tags)
+    __slots__ = ("_forms", "_glob", "_of_any_path")
+
+    def __init__(self, templates: Iterable[str], glob: Glob | None) -> None:
+        parts = frozenset[str]() if glob is None else glob.names
+        forms = map(_form_of, templates)
+        # A template that names what the path has no part for names no tag.
+        self._forms = [(form, names) for form, names in forms if parts.issuperset(names)]
+        self._of_any_path = tuple(form % () for form, names in self._forms if not names)
+        self._glob = glob if len(self._of_any_path) < len(self._forms) else None
+        """None: no tag depends on the path."""
+
+    def of(self, target: bytes) -> tuple[bytes, ...]:
+        """Those for this target, `{name}` replaced by that part of the path as it stands there."""
+        path = None if self._glob is None else canonical_path(target)
+        found = None if path is None or self._glob is None else self._glob.matches(path)
+        if found is None:
+            return self._of_any_path
+        return tuple([form % (found.group(*names) if names else ()) for form, names in self._forms])
 
 
-# A configuration has few templates, and each is filled in for every response of its route.
-@lru_cache(maxsize=1024)
-def _form_of(template: str) -> str:
-    """The template for `str.format_map`: braces that hold no name stand for themselves."""
-    return _PARAMETER.sub(r"{\1}", template.replace("{", "{{").replace("}", "}}"))
+def _form_of(template: str) -> tuple[bytes, tuple[str, ...]]:
+    """The template for `%`, and the names of its parts; braces that hold no name stand for themselves."""
+    pieces = _PARAMETER.split(template)
+    texts = [text.encode().replace(b"%", b"%%") for text in pieces[::2]]
+    return b"%b".join(texts), tuple(pieces[1::2])
 
 
 def are_too_many(tags: Collection[bytes]) -> bool:
@@ -79,8 +88,8 @@ def are_too_many(tags: Collection[bytes]) -> bool:
 
     The tags of groups count once, as they are named.
     """
-    if len(tags) <= MOST_TAGS and max(map(len, tags), default=0) <= MOST_TAG_BYTES:
-        return False  # as most are, however groups count
+    if len(tags) <= MOST_TAGS and len(b"".join(tags)) <= MOST_TAG_BYTES:
+        return False  # as most are, however groups count: all together are not too long for one
     lengths = [len(tag) for tag in tags if _SCOPE_END not in tag]
     return len(lengths) > MOST_TAGS or max(lengths, default=0) > MOST_TAG_BYTES
 

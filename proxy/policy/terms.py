@@ -92,7 +92,7 @@ def terms_of(
         return known
     # Of nothing but the governing fields: what is remembered cannot depend on others.
     governing = ResponseHead(head.status, Fields.of(cut.names, values))
-    said = _read(_ASKED, governing, framing, RouteMatch(match.route, None, None), profile)
+    said = _read(_ASKED, governing, framing, RouteMatch(match.route, None), profile)
     if sum(map(len, values)) <= _USUAL_BYTES:
         _usual[key] = said
     return said

@@ -50,9 +50,11 @@ TAKEN = [
 def test_first_route_that_matches_decides(
     method: str, target: bytes, route: str, params: dict[str, str]
 ) -> None:
-    match = routes_of(*SHOP).match(get(target, method=method))
+    tagged = [{**one, "tags": ["id={id}", "section={section}"]} for one in SHOP]
+    match = routes_of(*tagged).match(get(target, method=method))
 
-    assert (match.route.name, match.params(target)) == (route, params)
+    tags = tuple(f"{name}={part}".encode() for name, part in params.items())
+    assert (match.route.name, match.route.tags.of(target)) == (route, tags)
 
 
 def test_methods_are_those_listed_and_head_with_get() -> None:

@@ -3,14 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model import FieldLine, Fields
+from proxy.policy.globs import compile_glob
 from proxy.policy.tags import (
     MOST_TAG_BYTES,
     MOST_TAGS,
+    RouteTags,
     are_too_many,
     for_clients,
     group_tags,
     invalidated_groups,
-    route_tags,
     tag_values,
 )
 from tests.support.routing import get
@@ -36,19 +37,33 @@ def test_tags_of_a_response(lines: list[FieldLine], tags: tuple[bytes, ...]) -> 
 
 
 @pytest.mark.parametrize(
-    ("templates", "params", "tags"),
+    ("templates", "pattern", "target", "tags"),
     [
-        ((), {"id": "1"}, ()),
-        (("all", "product:{id}"), {"id": "42"}, (b"all", b"product:42")),
-        (("{a}-{b}-{a}",), {"a": "x", "b": "y"}, (b"x-y-x",)),
-        (("product:{id}",), {"id": "caf%C3%A9"}, (b"product:caf%C3%A9",)),
-        (("{id}",), {"id": "{x}\\1"}, (b"{x}\\1",)),
-        (("product:{id}", "b"), {}, (b"b",)),
-        (("caf\u00e9",), {}, ("caf\u00e9".encode(),)),
+        ((), "/{id}", b"/1", ()),
+        (("all", "product:{id}"), "/{id}", b"/42", (b"all", b"product:42")),
+        (("{id}", "all"), "/{id}", b"/42?id=7", (b"42", b"all")),
+        (("{a}-{b}-{a}",), "/{a}/{b}", b"/x/y", (b"x-y-x",)),
+        (("{b}", "{a}"), "/{a}/{b}", b"/x/y", (b"y", b"x")),
+        (("product:{id}",), "/{id}", b"/caf%C3%A9", (b"product:caf%C3%A9",)),
+        (("{id}",), "/{id}", b"/4%32", (b"42",)),
+        (("{id}",), "/{id}", b"/{x}%25b", (b"{x}%25b",)),
+        (("100%:{id}%b", "%%"), "/{id}", b"/1", (b"100%:1%b", b"%%")),
+        (("{{id}}", "{id", "{}", "{1}"), "/{id}", b"/1", (b"{1}", b"{id", b"{}", b"{1}")),
+        (("product:{id}", "b"), "/{other}", b"/1", (b"b",)),
+        (("{id}-{other}", "b"), "/{id}", b"/1", (b"b",)),
+        (("caf\u00e9:{id}",), "/{id}", b"/1", ("caf\u00e9:1".encode(),)),
+        (("product:{id}", "b"), "/products/{id}", b"/other", (b"b",)),
+        (("product:{id}", "b"), "/{id}", b"/../1", (b"b",)),
     ],
 )
-def test_tags_of_a_route(templates: tuple[str, ...], params: dict[str, str], tags: tuple[bytes, ...]) -> None:
-    assert route_tags(templates, params) == tags
+def test_tags_of_a_route(
+    templates: tuple[str, ...], pattern: str, target: bytes, tags: tuple[bytes, ...]
+) -> None:
+    assert RouteTags(templates, compile_glob(pattern)).of(target) == tags
+
+
+def test_what_stands_in_for_a_route_names_no_part_of_a_path() -> None:
+    assert RouteTags(("product:{id}", "%b", "b"), None).of(b"/42") == (b"%b", b"b")
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def terms_for(given: ResponseHead, request: Request | None = None, **policy: Any
     st.builds(get, st.just(b"/"), REQUEST_LINES, method=st.sampled_from(["GET", "HEAD"])) | st.just(get()),
     st.builds(ResponseHead, STATUSES, st.builds(Fields, st.lists(RESPONSE_LINES, max_size=4))),
     st.sampled_from(list(Framing)),
-    st.builds(RouteMatch, st.sampled_from(ROUTES), st.none(), st.sampled_from([None, Reason.ROUTE])),
+    st.builds(RouteMatch, st.sampled_from(ROUTES), st.sampled_from([None, Reason.ROUTE])),
     st.sampled_from(["safe", "letter"]),
 )
 def test_what_is_remembered_is_what_is_read(
