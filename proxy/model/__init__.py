@@ -36,6 +36,7 @@ from proxy.model.stored import (
     Succession,
     Validity,
     VaryRecord,
+    shared_reason,
 )
 from proxy.model.words import LETTER, CacheStatus, Claim, Forward, Outcome, Reason
 
@@ -82,4 +83,5 @@ __all__ = [
     "VaryRecord",
     "cut_of",
     "names_of",
+    "shared_reason",
 ]

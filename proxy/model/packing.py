@@ -54,6 +54,7 @@ def pack(
     """Five numbers of seconds, the response's own windows, where it was born, four texts and the tags."""
     received_at, initial_age, lifetime, refresh_age, fetch_seconds = seconds
     target, host, etag, last_modified = texts
+    number, ms, seq, nonce = place or _NOWHERE
     bits = _NO_BITS if windows == _NO_WINDOWS else _HAS_WINDOWS
     if place is not None:
         bits |= _HAS_PLACE
@@ -69,7 +70,10 @@ def pack(
         lifetime + 0.0,
         nan if refresh_age is None else refresh_age + 0.0,
         fetch_seconds + 0.0,
-        *(place or _NOWHERE),
+        number,
+        ms,
+        seq,
+        nonce,
         bits,
         len(target),
         len(host),
@@ -80,7 +84,7 @@ def pack(
     tail = _format_of(len(tags)).pack(*map(len, tags)) if tags else b""
     if bits & _HAS_WINDOWS:
         tail += _WINDOWS.pack(*map(_or_nan, windows))
-    return b"".join((numbers, target, host, etag, last_modified, *tags, tail))
+    return b"".join([numbers, target, host, etag, last_modified, *tags, tail])
 
 
 class Unpacked(NamedTuple):

@@ -80,7 +80,7 @@ class Part(NamedTuple):
 
 class StoredResponse(Struct, frozen=True, gc=False):
     """A response, ready to be sent again, and all that its reuse depends on. Made by `of`, varied by `but`;
-    what L2 holds is made of the slots themselves.
+    what is packed already (what L2 holds, a plan) is made of the slots themselves.
 
     L1 holds a million of these: what a hit reads has a slot, the rest is packed into one text. As objects of
     their own, the numbers and texts took twice the memory (see `bench/memory.py`). Without cycles by
@@ -138,25 +138,8 @@ class StoredResponse(Struct, frozen=True, gc=False):
             (target, host, etag, last_modified),
             tags,
         )
-        return cls.packed_as(status, reason, lines, body, route, expires_at, source, rules, part, packed)
-
-    @classmethod
-    def packed_as(  # noqa: PLR0917 - the slots, in their order
-        cls,
-        status: int,
-        reason: bytes,
-        lines: bytes,
-        body: bytes,
-        route: str,
-        expires_at: float,
-        source: LifetimeSource,
-        rules: int,
-        part: Part | None,
-        packed: bytes,
-    ) -> StoredResponse:
-        """The same of what is packed already, in the order of the slots: naming 22 values takes a µs."""
-        # One object for all responses of a route: each was parsed, or read from L2, by itself.
-        reason, route = _shared_reason(reason), _shared_name(route)
+        # One object for all responses that say the same.
+        reason, route = shared_reason(reason), _shared_name(route)
         return cls(status, reason, lines, body, route, expires_at, source, rules, part, packed)
 
     def but(self, **changes: Any) -> StoredResponse:
@@ -282,7 +265,8 @@ class StoredResponse(Struct, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=1024)
-def _shared_reason(reason: bytes) -> bytes:
+def shared_reason(reason: bytes) -> bytes:
+    """One object for all responses that say the same: each was parsed by itself."""
     return reason
 
 

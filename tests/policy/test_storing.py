@@ -249,3 +249,26 @@ def test_stored_entry_knows_its_place_and_birth() -> None:
 def test_route_that_caches_nothing_plans_nothing() -> None:
     assert match_all(cache=False).reason is Reason.ROUTE
     assert plan_of(cache_control(b"max-age=60"), cache=False) is Reason.ROUTE
+
+
+def test_entries_share_the_reason_and_the_name_of_their_route() -> None:
+    match = match_all()
+    first, second = (
+        plan(
+            get(),
+            ResponseHead(200, cache_control(b"max-age=60").fields, b"O%b" % b"K"),
+            Framing.LENGTH,
+            match,
+            requested_at=NOW,
+            received_at=NOW,
+            roll=0.5,
+            profile="safe",
+        )
+        for _ in range(2)
+    )
+    assert isinstance(first, StorePlan)
+    assert isinstance(second, StorePlan)
+
+    assert first.head.reason is not second.head.reason
+    assert as_planned(first).reason is as_planned(second).reason
+    assert as_planned(first).route is match.route.name
