@@ -6,7 +6,6 @@ the statuses listed there and else by `ttl`; then the heuristic. All quantities 
 
 from __future__ import annotations
 
-from math import floor
 from typing import NamedTuple
 
 from proxy.config.schema import RoutePolicy
@@ -21,7 +20,7 @@ HEURISTIC_STATUSES = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410
 _HEURISTIC_SHARE = 0.1
 _HEURISTIC_SECONDS = 86_400.0
 _FIRST_CLIENT_ERROR = 400
-_OF_THE_ROUTE = frozenset({LifetimeSource.ROUTE, LifetimeSource.NEGATIVE})
+_OF_THE_ROUTE = (LifetimeSource.ROUTE, LifetimeSource.NEGATIVE)
 
 
 class Lifetime(NamedTuple):
@@ -104,21 +103,22 @@ def _assumed(head: ResponseHead, directives: ResponseDirectives, received_at: fl
     return min(max(0.0, unchanged_seconds) * _HEURISTIC_SHARE, _HEURISTIC_SECONDS)
 
 
-def initial_age(fields: Fields, *, requested_at: float, received_at: float) -> float:
-    """The corrected initial age (RFC 9111 §4.2.3)."""
+def initial_age(
+    date: bytes | None, stated_age: bytes | None, *, requested_at: float, received_at: float
+) -> float:
+    """The corrected initial age (RFC 9111 §4.2.3) of a response whose first Date and Age are these."""
+    made_at = http_date(date or b"", now=received_at)
     # Date has whole seconds: with a fraction left in, an answer made just now would count as old.
-    apparent_age = floor(received_at) - _date(fields, received_at)
-    response_delay = max(0.0, received_at - requested_at)
+    apparent_age = 0.0 if made_at is None else received_at // 1 - made_at
+    response_delay = received_at - requested_at if received_at > requested_at else 0.0
+    age_value = 0 if stated_age is None else _age_value(stated_age)
     # The second is never negative, so that the first need not be checked for it.
-    return max(apparent_age, _age_value(fields) + response_delay)
+    return max(apparent_age, age_value + response_delay)
 
 
-def _age_value(fields: Fields) -> int:
+def _age_value(stated: bytes) -> int:
     """The first member of Age without parameters; 0 if that is no number (RFC 9111 §5.1)."""
-    value = fields.first(b"age")
-    if value is None:
-        return 0
-    first = value.partition(b",")[0].partition(b";")[0]
+    first = stated.partition(b",")[0].partition(b";")[0]
     return delta_seconds(first.strip(b" \t")) or 0
 
 

@@ -9,7 +9,7 @@ by the lengths of pattern and path multiplied, whatever the path. Patterns match
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,20 +41,14 @@ class Glob:
     pattern: str
     first_literal: bytes | None
     """The first segment of every path that matches; None where there are several."""
-    _form: re.Pattern[bytes]
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Of the parts that are captured of every path that matches."""
-        return frozenset(self._form.groupindex)
+    names: frozenset[str]
+    """Of the parts that are captured of every path that matches."""
+    matches: Callable[[bytes], re.Match[bytes] | None]
+    """What is captured of a canonical path, by name, escapes kept; None where it does not match."""
 
     def takes(self, path: bytes) -> bool:
         """Does the canonical path match?"""
-        return self._form.fullmatch(path) is not None
-
-    def matches(self, path: bytes) -> re.Match[bytes] | None:
-        """What is captured of a canonical path, by name, escapes kept; None where it does not match."""
-        return self._form.fullmatch(path)
+        return self.matches(path) is not None
 
 
 def compile_glob(pattern: str) -> Glob:
@@ -71,7 +65,8 @@ def compile_glob(pattern: str) -> Glob:
     _refuse_repeated_names(segment for group in groups for segment in group)
     first = groups[0][0] if groups[0] else None
     first_literal = first.pieces[0] if first is not None and not first.names else None
-    return Glob(pattern, first_literal, re.compile(_form_of(groups)))
+    form = re.compile(_form_of(groups))
+    return Glob(pattern, first_literal, frozenset(form.groupindex), form.fullmatch)
 
 
 def _form_of(groups: Sequence[Sequence[_Segment]]) -> bytes:

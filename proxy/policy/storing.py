@@ -6,11 +6,15 @@ the fetch, is decided elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import itemgetter
+from typing import NamedTuple
+
 from msgspec import Struct
 
 from proxy.config.schema import RoutePolicy
 from proxy.model import (
-    Fields,
+    FieldNames,
     Framing,
     LifetimeSource,
     Part,
@@ -29,11 +33,17 @@ from proxy.policy.dates import http_date
 from proxy.policy.freshness import Lifetime, initial_age, lifetime, may_be_assumed, refresh_age, spread
 from proxy.policy.parts import part_of
 from proxy.policy.routes import RouteMatch
-from proxy.policy.tags import are_too_many, stated_tags
+from proxy.policy.tags import TAG_FIELDS, are_too_many, stated_tags
 from proxy.policy.terms import Terms, terms_of
 
+_NOT_REFRESHED = Rule.NO_CACHE | Rule.IMMUTABLE
+_ORIGIN = LifetimeSource.ORIGIN
+"""On CPython 3.11 a member takes as long to look up as a function to call."""
+_Told = tuple[bytes | None, ...]
+_ABSENT = (None,)
 
-class StorePlan(Struct, frozen=True):
+
+class StorePlan(Struct, frozen=True, gc=False):
     """All that a response's head decides about its entry."""
 
     head: ResponseHead
@@ -83,26 +93,36 @@ def plan(
     if isinstance(terms, Reason):
         return terms
     fields, policy = head.fields, match.route.policy
-    etag, last_modified = _etag(fields), _last_modified(fields)
+    telling = fields.layout.derived(_telling)
+    etag, last_modified, date, stated_age = telling.pick(fields.sent_values + _ABSENT)
+    etag = etag or None
+    if last_modified is not None and http_date(last_modified) is None:
+        last_modified = None
     can_be_validated = etag is not None or last_modified is not None
-    given = _lifetime(request, head, terms, policy, received_at)
-    if isinstance(given, Reason):
-        return given
-    tags = (*inherited_tags, *stated_tags(request, fields))
+    given = terms.dateless or _dated(head, terms, policy, received_at, can_be_validated=can_be_validated)
+    if given is None:
+        return Reason.NO_LIFETIME
+    lasting = given
+    if given.source is not _ORIGIN:
+        if not cookies_are_covered(request, policy):
+            return Reason.COOKIE
+        lasting = spread(given, share=policy.jitter, roll=roll)
+    tags = inherited_tags
+    if telling.has_tags:
+        tags = (*tags, *stated_tags(request, fields))
     if policy.tags:
         tags = (*tags, *match.route.tags.of(request.target))
     if len(tags) > 1:
         tags = tuple(dict.fromkeys(tags))
     if are_too_many(tags):
         return Reason.TOO_MANY_TAGS
-    age = initial_age(fields, requested_at=requested_at, received_at=received_at)
-    lasting = spread(given, share=policy.jitter, roll=roll)
-    longest_stale = max(terms.longest_stale, policy.keep) if can_be_validated else terms.longest_stale
+    age = initial_age(date, stated_age, requested_at=requested_at, received_at=received_at)
     # From then on the entry is of no use to anybody.
-    expires_at = received_at - age + lasting.seconds + longest_stale
-    if expires_at <= received_at or (terms.rules & Rule.NO_CACHE and not can_be_validated):
+    longest_use = terms.longest_kept if can_be_validated else terms.longest_stale
+    expires_at = received_at - age + lasting.seconds + longest_use
+    if expires_at <= received_at or (not can_be_validated and terms.rules & Rule.NO_CACHE):
         return Reason.NO_LIFETIME
-    is_refreshed = not terms.rules & (Rule.NO_CACHE | Rule.IMMUTABLE)
+    is_refreshed = not terms.rules & _NOT_REFRESHED
     part = part_of(head)
     # What a part is of is kept as numbers: each answer from it has a Content-Range of its own.
     described = fields if part is None else fields.without({b"content-range"})
@@ -155,26 +175,29 @@ def stored(
     )
 
 
-def _lifetime(
-    request: Request, head: ResponseHead, terms: Terms, policy: RoutePolicy, received_at: float
-) -> Lifetime | Reason:
-    given = terms.dateless or lifetime(head, terms.directives, policy, received_at=received_at)
-    if given is None:
-        # Without a lifetime it can still be validated, if RFC 9111 §3 lets it be stored at all.
-        has_validator = _etag(head.fields) is not None or _last_modified(head.fields) is not None
-        if not has_validator or not may_be_assumed(head.status, terms.directives):
-            return Reason.NO_LIFETIME
-        given = Lifetime(0.0, LifetimeSource.HEURISTIC)
-    if given.source is not LifetimeSource.ORIGIN and not cookies_are_covered(request, policy):
-        return Reason.COOKIE
+class _Telling(NamedTuple):
+    """Where, among fields of certain names, those stand that an entry is planned by."""
+
+    pick: Callable[[_Told], _Told]
+    """ETag, Last-Modified, Date and Age, out of all values and a None behind them: what absent ones are."""
+    has_tags: bool
+
+
+def _telling(names: FieldNames) -> _Telling:
+    first = {name: places[0] for name, places in names.places.items()}
+    # Several ETag lines name no representation.
+    only = {name: place for name, place in first.items() if len(names.places[name]) == 1}
+    validators = [only.get(name, -1) for name in (b"etag", b"last-modified")]
+    ages = [first.get(name, -1) for name in (b"date", b"age")]
+    return _Telling(itemgetter(*validators, *ages), not TAG_FIELDS.isdisjoint(first))
+
+
+def _dated(
+    head: ResponseHead, terms: Terms, policy: RoutePolicy, received_at: float, *, can_be_validated: bool
+) -> Lifetime | None:
+    """The lifetime of a response whose dates may have a say in it."""
+    given = lifetime(head, terms.directives, policy, received_at=received_at)
+    # Without a lifetime it can still be validated, if RFC 9111 §3 lets it be stored at all.
+    if given is None and can_be_validated and may_be_assumed(head.status, terms.directives):
+        return Lifetime(0.0, LifetimeSource.HEURISTIC)
     return given
-
-
-def _etag(fields: Fields) -> bytes | None:
-    """Several ETag lines name no representation."""
-    return fields.only(b"etag") or None
-
-
-def _last_modified(fields: Fields) -> bytes | None:
-    value = fields.only(b"last-modified")
-    return None if value is None or http_date(value) is None else value

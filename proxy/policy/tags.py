@@ -21,7 +21,8 @@ OUR_FIELDS = frozenset({b"cache-tag", b"surrogate-key", b"xkey"})
 """Not for clients."""
 
 _CACHE_GROUPS = b"cache-groups"
-_TAG_FIELDS = OUR_FIELDS | {_CACHE_GROUPS}
+TAG_FIELDS = OUR_FIELDS | {_CACHE_GROUPS}
+"""All that tags are read from."""
 _GROUP_INVALIDATION = b"cache-group-invalidation"
 _SCOPE_END = b"\n"
 """Between an origin and the name of its group: no tag that a field names has this byte."""
@@ -31,8 +32,6 @@ _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 def stated_tags(request: Request, fields: Fields) -> tuple[bytes, ...]:
     """All tags that the response names, and those of its groups."""
-    if _TAG_FIELDS.isdisjoint(fields.names()):
-        return ()
     return (*tag_values(fields), *group_tags(request, fields))
 
 

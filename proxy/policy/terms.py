@@ -39,6 +39,9 @@ _HEARD = frozenset({b"authorization", b"cache-control", b"range"})
 _ASKED = Request("GET", b"/", Fields())
 """Stands for all requests that have none of these."""
 
+_CLOSE = Framing.CLOSE
+"""On CPython 3.11 a member takes as long to look up as a function to call."""
+
 _MOST_USUAL = 1024
 _USUAL_LINES = 8
 _USUAL_BYTES = 256
@@ -72,6 +75,8 @@ class Terms(Struct, frozen=True):
     """The same for failures of the origin."""
     longest_stale: float
     """For how long past its lifetime it may be served at all."""
+    longest_kept: float
+    """For how long past its lifetime it is of use if it can be validated."""
 
 
 _usual: LRU[_Key, Terms | Reason] = LRU(_MOST_USUAL)
@@ -81,12 +86,14 @@ def terms_of(
     request: Request, head: ResponseHead, framing: Framing, match: RouteMatch, *, profile: str
 ) -> Terms | Reason:
     """The terms, or why the response is not stored."""
-    cut = _governing(request, head, match)
-    if cut is None:
+    fields = head.fields
+    cut = fields.layout.derived(_governing_lines)
+    is_plain = match.reason is None and request.method == "GET"
+    if cut is None or not is_plain or request.fields.layout.derived(_has_a_say):
         return _read(request, head, framing, match, profile)
-    values = cut.pick(head.fields.sent_values)
+    values = cut.pick(fields.sent_values)
     # In place of `framing`, which takes longer to hash than all the rest, what is asked of it.
-    key = (match.route, head.status, cut.names, values, framing is Framing.CLOSE, profile)
+    key = (match.route, head.status, cut.names, values, framing is _CLOSE, profile)
     known = _usual.get(key)
     if known is not None:
         return known
@@ -98,15 +105,13 @@ def terms_of(
     return said
 
 
-def _governing(request: Request, head: ResponseHead, match: RouteMatch) -> Cut | None:
-    """The fields that the terms depend on; None: there is more than these, or too much to be remembered."""
-    if match.reason is not None or request.method != "GET":
-        return None
-    cut = head.fields.layout.derived(_governing_lines)
-    return cut if cut is None or _HEARD.isdisjoint(request.fields.names()) else None
+def _has_a_say(names: FieldNames) -> bool:
+    """Do the terms depend on a request with fields of these names?"""
+    return not _HEARD.isdisjoint(names.places)
 
 
 def _governing_lines(names: FieldNames) -> Cut | None:
+    """The fields that the terms depend on; None: there is more than these, or too much to be remembered."""
     if not _SINGULAR.isdisjoint(names.places):
         return None
     cut = names.without(frozenset(names.places) - _GOVERNING) or Cut(names, tuple)
@@ -124,6 +129,7 @@ def _read(
     rules = sum(rule for rule, holds in _RULES if holds(directives))
     revalidate = _own_window(directives.stale_while_revalidate, head.status)
     on_error = _own_window(directives.stale_if_error, head.status)
+    longest_stale = max(revalidation_window(rules, revalidate, policy), error_window(rules, on_error, policy))
     return Terms(
         directives=directives,
         rules=rules,
@@ -132,9 +138,8 @@ def _read(
         dateless=dateless_lifetime(head.status, directives, policy),
         stale_while_revalidate=revalidate,
         stale_if_error=on_error,
-        longest_stale=max(
-            revalidation_window(rules, revalidate, policy), error_window(rules, on_error, policy)
-        ),
+        longest_stale=longest_stale,
+        longest_kept=max(longest_stale, policy.keep),
     )
 
 

@@ -123,7 +123,8 @@ def _confirmed(
     stored: StoredResponse, fields: Fields, born: Position | None, requested_at: float, received_at: float
 ) -> StoredResponse:
     """Young again, but with no field of the 304 (RFC 9111 §4.3.4: it must not update)."""
-    age = initial_age(fields, requested_at=requested_at, received_at=received_at)
+    date, stated_age = fields.first(b"date"), fields.first(b"age")
+    age = initial_age(date, stated_age, requested_at=requested_at, received_at=received_at)
     made_at = stored.received_at - stored.initial_age
     expires_at = stored.expires_at - made_at + received_at - age
     return stored.but(born=born, received_at=received_at, initial_age=age, expires_at=expires_at)

@@ -25,6 +25,11 @@ def lifetime_of(given_head: ResponseHead, *, received_at: float = NOW, **policy:
     return lifetime(given_head, directives, route_of(**policy).policy, received_at=received_at)
 
 
+def age_of(fields: Fields, *, requested_at: float = NOW, received_at: float = NOW) -> float:
+    date, stated = fields.first(b"date"), fields.first(b"age")
+    return initial_age(date, stated, requested_at=requested_at, received_at=received_at)
+
+
 def expires(seconds: float, *lines: FieldLine) -> ResponseHead:
     return head((b"Expires", date(seconds)), *lines)
 
@@ -186,7 +191,7 @@ AGES: list[tuple[list[FieldLine], float]] = [
 
 @pytest.mark.parametrize(("lines", "seconds"), AGES)
 def test_initial_age(lines: list[FieldLine], seconds: float) -> None:
-    assert initial_age(Fields(lines), requested_at=NOW, received_at=NOW) == seconds
+    assert age_of(Fields(lines)) == seconds
 
 
 @pytest.mark.parametrize(
@@ -202,7 +207,7 @@ def test_initial_age(lines: list[FieldLine], seconds: float) -> None:
 def test_delay_counts_as_age(age: bytes, requested_at: float, received_at: float, seconds: float) -> None:
     fields = Fields([(b"Date", date()), (b"Age", age)])
 
-    assert initial_age(fields, requested_at=requested_at, received_at=received_at) == seconds
+    assert age_of(fields, requested_at=requested_at, received_at=received_at) == seconds
 
 
 @pytest.mark.parametrize("source", [ROUTE, NEGATIVE])
@@ -262,7 +267,7 @@ def test_any_bytes_have_an_age_and_a_lifetime(lines: list[FieldLine]) -> None:
     found = lifetime_of(given_head)
 
     assert found is None or 0 <= found.seconds <= 2**31
-    assert initial_age(given_head.fields, requested_at=NOW, received_at=NOW) >= 0
+    assert age_of(given_head.fields) >= 0
 
 
 def test_every_heuristic_status_is_tested() -> None:
