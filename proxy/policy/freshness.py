@@ -30,34 +30,33 @@ class Lifetime(NamedTuple):
     source: LifetimeSource
 
 
-def lifetime(
-    head: ResponseHead, directives: ResponseDirectives, policy: RoutePolicy, *, received_at: float
-) -> Lifetime | None:
-    """The lifetime of a response; None: nobody gives it one, and no heuristic may."""
-    dateless = dateless_lifetime(head.status, directives, policy)
-    if dateless is not None:
-        return dateless
-    expires = None if directives.is_targeted else _until_expires(head.fields, received_at)
-    if expires is not None:
-        return Lifetime(expires, LifetimeSource.ORIGIN)
-    by_route = _by_route(head.status, directives, policy)
-    if by_route is not None:
-        return by_route
-    assumed = _assumed(head, directives, received_at)
-    return None if assumed is None else Lifetime(assumed, LifetimeSource.HEURISTIC)
-
-
 def dateless_lifetime(status: int, directives: ResponseDirectives, policy: RoutePolicy) -> Lifetime | None:
     """The lifetime of all responses of this status with these directives; None: dates may have a say.
 
     The route's, where it goes before the origin; else s-maxage, then max-age (RFC 9111 §4.2.1).
     """
     if not policy.respect_origin:
-        by_route = _by_route(status, directives, policy)
+        by_route = lifetime_by_route(status, directives, policy)
         if by_route is not None:
             return by_route
     stated = directives.max_age if directives.s_maxage is None else directives.s_maxage
     return None if stated is None else Lifetime(stated, LifetimeSource.ORIGIN)
+
+
+def dated_lifetime(
+    head: ResponseHead, directives: ResponseDirectives, by_route: Lifetime | None, *, received_at: float
+) -> Lifetime | None:
+    """The lifetime where `dateless_lifetime` has none: by Expires, else the route's, else by a heuristic.
+
+    None: nobody gives it one, and no heuristic may.
+    """
+    expires = None if directives.is_targeted else _until_expires(head.fields, received_at)
+    if expires is not None:
+        return Lifetime(expires, LifetimeSource.ORIGIN)
+    if by_route is not None:
+        return by_route
+    assumed = _assumed(head, directives, received_at)
+    return None if assumed is None else Lifetime(assumed, LifetimeSource.HEURISTIC)
 
 
 def may_be_assumed(status: int, directives: ResponseDirectives) -> bool:
@@ -65,7 +64,8 @@ def may_be_assumed(status: int, directives: ResponseDirectives) -> bool:
     return status in HEURISTIC_STATUSES or directives.public
 
 
-def _by_route(status: int, directives: ResponseDirectives, policy: RoutePolicy) -> Lifetime | None:
+def lifetime_by_route(status: int, directives: ResponseDirectives, policy: RoutePolicy) -> Lifetime | None:
+    """The lifetime that the route gives to responses of this status with these directives."""
     remembered = policy.negative.statuses.get(status, policy.negative.errors.get(status))
     if remembered is not None:
         return Lifetime(remembered, LifetimeSource.NEGATIVE)
@@ -77,8 +77,9 @@ def _by_route(status: int, directives: ResponseDirectives, policy: RoutePolicy) 
 
 def _until_expires(fields: Fields, received_at: float) -> float | None:
     """Expires less Date; of several the shortest (RFC 9111 §4.2.1)."""
-    lifetimes = [_until(value, fields, received_at) for value in fields.values(b"expires")]
-    return min(lifetimes, default=None)
+    if b"expires" not in fields:
+        return None
+    return min(_until(value, fields, received_at) for value in fields.values(b"expires"))
 
 
 def _until(expires: bytes, fields: Fields, received_at: float) -> float:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from proxy.config.schema import RoutePolicy
 from proxy.model import (
     FieldNames,
     Framing,
@@ -30,7 +29,7 @@ from proxy.model import (
 from proxy.policy.bypass import cookies_are_covered
 from proxy.policy.cache_key import CacheKey
 from proxy.policy.dates import http_date
-from proxy.policy.freshness import Lifetime, initial_age, lifetime, may_be_assumed, refresh_age, spread
+from proxy.policy.freshness import Lifetime, dated_lifetime, initial_age, may_be_assumed, refresh_age, spread
 from proxy.policy.parts import part_of
 from proxy.policy.routes import RouteMatch
 from proxy.policy.tags import TAG_FIELDS, are_too_many, stated_tags
@@ -99,7 +98,7 @@ def plan(
     if last_modified is not None and http_date(last_modified) is None:
         last_modified = None
     can_be_validated = etag is not None or last_modified is not None
-    given = terms.dateless or _dated(head, terms, policy, received_at, can_be_validated=can_be_validated)
+    given = terms.dateless or _dated(head, terms, received_at, can_be_validated=can_be_validated)
     if given is None:
         return Reason.NO_LIFETIME
     lasting = given
@@ -193,10 +192,10 @@ def _telling(names: FieldNames) -> _Telling:
 
 
 def _dated(
-    head: ResponseHead, terms: Terms, policy: RoutePolicy, received_at: float, *, can_be_validated: bool
+    head: ResponseHead, terms: Terms, received_at: float, *, can_be_validated: bool
 ) -> Lifetime | None:
     """The lifetime of a response whose dates may have a say in it."""
-    given = lifetime(head, terms.directives, policy, received_at=received_at)
+    given = dated_lifetime(head, terms.directives, terms.by_route, received_at=received_at)
     # Without a lifetime it can still be validated, if RFC 9111 §3 lets it be stored at all.
     if given is None and can_be_validated and may_be_assumed(head.status, terms.directives):
         return Lifetime(0.0, LifetimeSource.HEURISTIC)

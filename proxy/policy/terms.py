@@ -23,7 +23,7 @@ from proxy.model import (
 )
 from proxy.policy.directives import ResponseDirectives, response_directives, vary_names
 from proxy.policy.failures import is_error_status
-from proxy.policy.freshness import Lifetime, dateless_lifetime
+from proxy.policy.freshness import Lifetime, dateless_lifetime, lifetime_by_route
 from proxy.policy.routes import Route, RouteMatch
 from proxy.policy.staleness import error_window, revalidation_window
 from proxy.policy.storability import is_shared_despite_authorization, refusal, unkept_names
@@ -69,6 +69,8 @@ class Terms(Struct, frozen=True):
     """The fields that are not stored."""
     dateless: Lifetime | None
     """Its lifetime, if no date has a say."""
+    by_route: Lifetime | None
+    """Its lifetime, if no date states one and the route gives it one."""
     stale_while_revalidate: float | None
     """The response's own directive; None: the route's window holds."""
     stale_if_error: float | None
@@ -136,6 +138,7 @@ def _read(
         vary=vary_names(head.fields) or (),
         unkept=unkept_names(directives, policy),
         dateless=dateless_lifetime(head.status, directives, policy),
+        by_route=lifetime_by_route(head.status, directives, policy),
         stale_while_revalidate=revalidate,
         stale_if_error=on_error,
         longest_stale=longest_stale,

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from proxy.model import FieldLine, Fields, LifetimeSource, ResponseHead
 from proxy.policy.directives import response_directives
-from proxy.policy.freshness import HEURISTIC_STATUSES, Lifetime, initial_age, lifetime, refresh_age, spread
+from proxy.policy.freshness import (
+    HEURISTIC_STATUSES,
+    Lifetime,
+    dated_lifetime,
+    dateless_lifetime,
+    initial_age,
+    lifetime_by_route,
+    refresh_age,
+    spread,
+)
 from tests.support.responses import NOW, cache_control, date, head
 from tests.support.routing import route_of
 
@@ -22,7 +31,11 @@ DAY = 86_400
 
 def lifetime_of(given_head: ResponseHead, *, received_at: float = NOW, **policy: Any) -> Lifetime | None:
     directives = response_directives(given_head.fields)
-    return lifetime(given_head, directives, route_of(**policy).policy, received_at=received_at)
+    asked = given_head.status, directives, route_of(**policy).policy
+    dateless = dateless_lifetime(*asked)
+    return dateless or dated_lifetime(
+        given_head, directives, lifetime_by_route(*asked), received_at=received_at
+    )
 
 
 def age_of(fields: Fields, *, requested_at: float = NOW, received_at: float = NOW) -> float:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.model import Fields, Framing, Reason, Request, ResponseHead, Rule
+from proxy.model import LETTER, Fields, Framing, LifetimeSource, Reason, Request, ResponseHead, Rule
 from proxy.policy import terms
 from proxy.policy.freshness import Lifetime
 from proxy.policy.routes import RouteMatch
@@ -78,7 +78,7 @@ def terms_for(given: ResponseHead, request: Request | None = None, **policy: Any
     st.builds(ResponseHead, STATUSES, st.builds(Fields, st.lists(RESPONSE_LINES, max_size=4))),
     st.sampled_from(list(Framing)),
     st.builds(RouteMatch, st.sampled_from(ROUTES), st.sampled_from([None, Reason.ROUTE])),
-    st.sampled_from(["safe", "letter"]),
+    st.sampled_from(["safe", LETTER]),
 )
 def test_what_is_remembered_is_what_is_read(
     asked: Request, answer: ResponseHead, framing: Framing, match: RouteMatch, profile: str
@@ -148,6 +148,24 @@ def test_the_longest_window_counts() -> None:
     assert isinstance(said, Terms)
     assert said.longest_stale == 70
     assert said.dateless is None
+
+
+def test_what_can_be_validated_is_of_use_for_as_long_as_the_route_keeps_it() -> None:
+    longer, shorter = (
+        terms_for(head(), keep=80, stale_if_error=70),
+        terms_for(head(), keep=60, stale_if_error=70),
+    )
+
+    assert isinstance(longer, Terms)
+    assert isinstance(shorter, Terms)
+    assert (longer.longest_kept, shorter.longest_kept) == (80, 70)
+
+
+def test_the_route_gives_a_lifetime_where_the_origin_states_none() -> None:
+    said = terms_for(head(), ttl=5)
+
+    assert isinstance(said, Terms)
+    assert (said.dateless, said.by_route) == (None, Lifetime(5, LifetimeSource.ROUTE))
 
 
 def test_a_remembered_error_does_not_outlive_its_lifetime() -> None:
