@@ -108,9 +108,9 @@ def plan(
         lasting = spread(given, share=policy.jitter, roll=roll)
     tags = inherited_tags
     if telling.has_tags:
-        tags = (*tags, *stated_tags(request, fields))
+        tags += stated_tags(request, fields)
     if policy.tags:
-        tags = (*tags, *match.route.tags.of(request.target))
+        tags += match.route.tags.of(request.target)
     if len(tags) > 1:
         tags = tuple(dict.fromkeys(tags))
     if are_too_many(tags):

@@ -19,6 +19,7 @@ MOST_TAG_BYTES = 1024
 
 OUR_FIELDS = frozenset({b"cache-tag", b"surrogate-key", b"xkey"})
 """Not for clients."""
+_IN_THEIR_ORDER = sorted(OUR_FIELDS)
 
 _CACHE_GROUPS = b"cache-groups"
 TAG_FIELDS = OUR_FIELDS | {_CACHE_GROUPS}
@@ -32,14 +33,15 @@ _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 def stated_tags(request: Request, fields: Fields) -> tuple[bytes, ...]:
     """All tags that the response names, and those of its groups."""
-    return (*tag_values(fields), *group_tags(request, fields))
+    named = tag_values(fields)
+    return (*named, *group_tags(request, fields)) if _CACHE_GROUPS in fields else named
 
 
 def tag_values(fields: Fields) -> tuple[bytes, ...]:
     """All tags that the response names, each once; a malformed Cache-Groups names none."""
-    lines = (value for name in sorted(OUR_FIELDS) for value in fields.values(name))
-    tags = [tag for line in lines for tag in _SEPARATORS.split(line) if tag]
-    return tuple(dict.fromkeys(tag for tag in (*tags, *_strings(fields, _CACHE_GROUPS)) if tag))
+    lines = [value for name in _IN_THEIR_ORDER for value in fields.values(name)]
+    tags = [tag for line in lines for tag in _SEPARATORS.split(line)]
+    return tuple(dict.fromkeys(filter(None, tags + _strings(fields, _CACHE_GROUPS))))
 
 
 def group_tags(request: Request, fields: Fields) -> tuple[bytes, ...]:
