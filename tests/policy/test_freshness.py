@@ -213,6 +213,7 @@ def test_initial_age(lines: list[FieldLine], seconds: float) -> None:
         (b"0", NOW - 5, NOW, 5.0),
         (b"30", NOW - 5, NOW, 35.0),
         (b"0", NOW + 5, NOW, 0.0),  # the clock was set back meanwhile
+        (b"30", NOW + 5, NOW, 30.0),
         (b"0", NOW + 0.9, NOW + 0.9, 0.0),  # Date has no fractions
         (b"0", NOW + 0.9, NOW + 1.0, 1.0),
     ],

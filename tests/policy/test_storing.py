@@ -206,6 +206,37 @@ def test_validators_are_kept_as_written(
     assert (draft.etag, draft.last_modified) == (etag, last_modified)
 
 
+def test_a_repeated_validator_names_no_representation() -> None:
+    draft = draft_of(cache_control(b"max-age=60", ETAG, ETAG, MODIFIED, MODIFIED))
+
+    assert (draft.etag, draft.last_modified) == (None, None)
+
+
+def test_of_several_dates_and_ages_the_first_counts() -> None:
+    dates = head((b"Date", date(-20)), (b"Date", date()), (b"Cache-Control", b"max-age=60"), dated=False)
+    ages = cache_control(b"max-age=60", (b"Age", b"10"), (b"Age", b"0"))
+
+    assert [draft_of(given).initial_age for given in (dates, ages)] == [20.0, 10.0]
+
+
+def test_tags_of_the_defaults_are_for_requests_without_a_route_too() -> None:
+    match = routes_of(unmatched="cache", defaults={"tags": ["shop", "product:{id}"]}).match(get())
+
+    planned = plan(
+        get(),
+        cache_control(b"max-age=60"),
+        Framing.LENGTH,
+        match,
+        requested_at=NOW,
+        received_at=NOW,
+        roll=0.5,
+        profile="safe",
+    )
+
+    assert isinstance(planned, StorePlan)
+    assert as_planned(planned).tags == (b"shop",)
+
+
 def test_tags_of_response_route_and_predecessor_are_joined() -> None:
     match = routes_of(
         {"name": "product", "match": {"path": "/products/{id}"}, "tags": ["product:{id}", "shop"]}

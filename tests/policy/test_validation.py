@@ -252,6 +252,12 @@ def test_304_to_a_tag_alone_confirms_it_but_updates_nothing() -> None:  # 304-et
     assert after.expires_at == base.expires_at + 49.5
 
 
+def test_what_a_304_confirms_is_as_old_as_that() -> None:
+    base = stored_from(cache_control(b"max-age=60", ETAG))
+
+    assert entry_after_304(base, OTHER_TAG, (b"Age", b"7")).initial_age == 7.5
+
+
 @pytest.mark.parametrize(
     ("of_the_304", "tags"),
     [
