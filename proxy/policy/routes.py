@@ -54,6 +54,8 @@ class _Candidate:
     host: bytes | None
     """None: any host."""
     glob: Glob
+    is_for_all: bool
+    """Every method, on every host."""
 
     @property
     def route(self) -> Route:
@@ -71,12 +73,24 @@ class _Candidate:
 _Candidates = tuple[_Candidate, ...]
 
 
+class _BySegment(dict[bytes, _Candidates]):
+    """The candidates for each first segment that some route names, and those for all other segments."""
+
+    def __init__(self, candidates: _Candidates) -> None:
+        named = {first for candidate in candidates if (first := candidate.glob.first_literal) is not None}
+        super().__init__({first: _starting(candidates, (first, None)) for first in named})
+        self._others = _starting(candidates, (None,))
+
+    def __missing__(self, segment: bytes) -> _Candidates:
+        return self._others
+
+
 class Routes:
     """All routes of one configuration."""
 
     def __init__(self, config: schema.Config) -> None:
         candidates = tuple(_compile(route, profile=config.profile) for route in config.routes)
-        self._by_first_segment, self._of_any_segment = _by_first_segment(candidates)
+        self._candidates = _BySegment(candidates)
         may_cache = config.defaults.cache and config.unmatched == "cache"
         self._unmatched = _stand_in(config, is_cacheable=may_cache, reason=Reason.ROUTE)
         self._unsafe = _stand_in(config, is_cacheable=False, reason=Reason.UNSAFE_TARGET)
@@ -93,8 +107,9 @@ class Routes:
         if path is None:
             return self._unsafe
         method, host = request.method, request.host
-        for candidate in self._candidates(path):
-            if candidate.takes(method, host) and candidate.glob.takes(path):
+        for candidate in self._candidates[path.split(b"/", 2)[1]]:
+            is_for_it = candidate.is_for_all or candidate.takes(method, host)
+            if is_for_it and candidate.glob.matches(path):
                 return candidate.match
         return self._unmatched
 
@@ -113,13 +128,10 @@ class Routes:
         taking = self._taking_get(host, path)
         return tuple(route for route in taking if route.is_cacheable)
 
-    def _candidates(self, path: bytes) -> _Candidates:
-        return self._by_first_segment.get(path.split(b"/", 2)[1], self._of_any_segment)
-
     def _taking_get(self, host: bytes | None, path: bytes) -> Iterator[Route]:
         """The first route for each host that is asked for, in order."""
         decided: set[bytes] = set()
-        for candidate in self._candidates(path):
+        for candidate in self._candidates[path.split(b"/", 2)[1]]:
             is_for_get = candidate.takes("GET", host) and candidate.host not in decided
             if not is_for_get or not candidate.glob.takes(path):
                 continue
@@ -143,7 +155,7 @@ def _compile(route: schema.Route, *, profile: str) -> _Candidate:
     )
     host = None if route.match.host == ANY_HOST else route.match.host.encode()
     match = RouteMatch(compiled, None if compiled.is_cacheable else Reason.ROUTE)
-    return _Candidate(match, host, glob)
+    return _Candidate(match, host, glob, host is None and compiled.methods is None)
 
 
 def _methods(listed: tuple[str, ...] | None) -> frozenset[str] | None:
@@ -164,12 +176,6 @@ def _stand_in(config: schema.Config, *, is_cacheable: bool, reason: Reason) -> R
         tags=RouteTags(config.defaults.tags, None),
     )
     return RouteMatch(route, None if is_cacheable else reason)
-
-
-def _by_first_segment(candidates: _Candidates) -> tuple[dict[bytes, _Candidates], _Candidates]:
-    """The candidates for each first segment that some route names, and those for all other segments."""
-    named = {first for candidate in candidates if (first := candidate.glob.first_literal) is not None}
-    return {first: _starting(candidates, (first, None)) for first in named}, _starting(candidates, (None,))
 
 
 def _starting(candidates: Iterable[_Candidate], firsts: tuple[bytes | None, ...]) -> _Candidates:

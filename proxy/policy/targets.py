@@ -22,6 +22,8 @@ _AMBIGUOUS = re.compile(
 _is_plain = re.compile(rb"(?:/[\w~-][\w~.-]*+)++").fullmatch
 """Has it nothing that is looked for below, as most paths? Asked in a third of the time that looking takes."""
 _NOT_IN_QUERY = re.compile(rb"[\x00-\x20\x7f-\xff#]")
+_QUESTION_MARK = b"?"[0]
+"""As a number: to look for a text of one byte takes seven times as long."""
 
 
 def canonical_path(target: bytes) -> bytes | None:
@@ -30,9 +32,11 @@ def canonical_path(target: bytes) -> bytes | None:
     Escapes of unreserved characters are decoded, once; all others stay, in upper case. A `;` is an ordinary
     character of its segment: `/account;x.css` is not `/account`.
     """
-    path, _, query = target.partition(b"?")
-    if query and _NOT_IN_QUERY.search(query):
-        return None
+    path = target
+    if _QUESTION_MARK in target:
+        path, _, query = target.partition(b"?")
+        if _NOT_IN_QUERY.search(query):
+            return None
     if _is_plain(path):
         return path
     if not path.startswith(b"/") or b"#" in path:
