@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from proxy.config.policy import RoutePolicy
 from proxy.engine.lookup import Lookup
-from proxy.model import Request
+from proxy.model import NO_FIELDS, Request
 from proxy.policy.bypass import Bypass, bypass
 from proxy.policy.cache_key import CacheKey, make_key
-from proxy.policy.directives import RequestDirectives, request_directives
+from proxy.policy.directives import NOTHING_ASKED, RequestDirectives, request_directives
 from proxy.policy.reuse import ANYONE, Asking, asking
 from proxy.policy.routes import RouteMatch, Routes
 
@@ -42,9 +42,10 @@ def make_plan(request: Request, routes: Routes, *, secret: bytes) -> Plan:
     match = routes.match(request)
     route = match.route
     refusal = bypass(request, match)
-    directives = request_directives(request.fields)
+    says_nothing = request.fields is NO_FIELDS
+    directives = NOTHING_ASKED if says_nothing else request_directives(request.fields)
     if refusal is not None:
         return Plan(match, refusal, directives, ANYONE, b"", None, route.policy, route.name)
     key = make_key(request, route, secret=secret)
-    asked = asking(request, directives, route.policy)
+    asked = ANYONE if says_nothing else asking(request, directives, route.policy)
     return Plan(match, None, directives, asked, key.digest, key, route.policy, route.name)

@@ -6,7 +6,7 @@ Values only. Nothing here does I/O, reads a clock or rolls dice; every instant e
 
 from proxy.model.failures import FailureKind, OriginFailure
 from proxy.model.field_names import Cut, FieldNames, Placed, Values, cut_of, names_of
-from proxy.model.fields import FieldLine, Fields
+from proxy.model.fields import NO_FIELDS, FieldLine, Fields
 from proxy.model.messages import (
     Answer,
     Body,
@@ -43,6 +43,7 @@ from proxy.model.words import LETTER, CacheStatus, Claim, Forward, Outcome, Reas
 __all__ = [
     "LETTER",
     "NOT_ASKED",
+    "NO_FIELDS",
     "VALUES",
     "Answer",
     "Body",

@@ -127,3 +127,7 @@ class Fields:
     def decode(cls, encoded: bytes) -> Fields:
         """The inverse of `encode`, for heads that we wrote ourselves."""
         return cls(_find_lines(encoded))
+
+
+NO_FIELDS = Fields()
+"""Of a request that is planned without its fields, as none of them counts: the object itself tells."""

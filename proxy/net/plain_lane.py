@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aiohttp.web_protocol import RequestHandler
 from lru import LRU
 
-from proxy.model import Entry, FieldLine, FieldNames, Fields, Hit, PassTerms, Request
+from proxy.model import NO_FIELDS, Entry, FieldLine, FieldNames, Fields, Hit, PassTerms, Request
 from proxy.net.head_memo import HeadMemo
 from proxy.net.head_reading import HEAD_END
 from proxy.net.plain_head import IF_NONE_MATCH, Shape, names_in, read_plain, shape_of
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from proxy.net.client_service import ClientService
 
 _H = b"HEAD"[0]
-_NO_FIELDS = Fields()
 _BEGINNINGS = (b"GET /", b"HEAD /", b"POST /", b"PUT /", b"PATCH /", b"DELETE /")
 MOST_CONTENT_BYTES = 64 * 1024
 """Of a request's body that has come with its head; the whole lane lets the client wait from there on."""
@@ -274,17 +273,13 @@ class PlainLane:
         host = normal_host(value.strip(b" "))
         if host is None:
             return None
-        if shape.tells:
-            return self._make_planned(read_plain(head, shape.names, host=host), line)
-        planned = self._make_planned(_request(line, host), line)
-        if len(line) + len(value) <= MOST_PLAN_BYTES:
-            self._planned[key] = planned
-        return planned
-
-    def _make_planned(self, request: Request, line: bytes) -> Planned:
+        request = read_plain(head, shape.names, host=host) if shape.tells else _request(line, host)
         plan, wants_body = self._flow.plan(request), line[0] != _H
         terms = self._flow.pass_terms(plan, request) if wants_body else None
-        return Planned(plan, request.host, line, wants_body, terms)
+        planned = Planned(plan, host, line, wants_body, terms)
+        if not shape.tells and len(line) + len(value) <= MOST_PLAN_BYTES:
+            self._planned[key] = planned
+        return planned
 
     def _may_keep(self, planned: Planned, conditions: Sequence[FieldLine], hit: Hit) -> bool:
         # The usual case first: the client names the very tag that is stored, and no request need be built.
@@ -317,7 +312,7 @@ def _cut(data: bytes) -> tuple[bytes, bytes]:
     return (data[:end], data[end:]) if end >= len(HEAD_END) else (data, b"")
 
 
-def _request(line: bytes, host: bytes, fields: Fields = _NO_FIELDS) -> Request:
+def _request(line: bytes, host: bytes, fields: Fields = NO_FIELDS) -> Request:
     """What all that is asked for depends on; the fields on which nothing does are left out."""
     method, _, target = line.partition(b" ")
     return Request(method.decode(), target, fields, host=host)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from proxy.config.schema import RoutePolicy
-from proxy.model import Fields, Forward, Reason, Request
+from proxy.model import NO_FIELDS, Fields, Forward, Reason, Request
 from proxy.policy.cookies import read_cookies
 from proxy.policy.recipe import Recipe
 from proxy.policy.routes import RouteMatch
@@ -40,13 +40,17 @@ class Bypass(Struct, frozen=True):
     reason: Reason
 
 
+_OF_METHOD = Bypass(Forward.METHOD, Reason.METHOD)
+
+
 def bypass(request: Request, match: RouteMatch) -> Bypass | None:
     """None: the cache may be asked."""
     if match.reason is not None:
         return Bypass(Forward.BYPASS, match.reason)
     if request.method not in _CACHED_METHODS:
-        return Bypass(Forward.METHOD, Reason.METHOD)
-    reason = _reason_in_request(request, match.route.recipe)
+        return _OF_METHOD
+    says_nothing = request.fields is NO_FIELDS and request.body is None and not request.upgrade
+    reason = None if says_nothing else _reason_in_request(request, match.route.recipe)
     return Bypass(Forward.BYPASS, reason) if reason is not None else None
 
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 
-from proxy.model import Fields, Request, VaryRecord
+from proxy.model import NO_FIELDS, Fields, Request, VaryRecord
 from proxy.policy.cookies import read_cookies
 from proxy.policy.recipe import Recipe
 from proxy.policy.routes import Route
@@ -43,10 +43,15 @@ def derive_secret(text: str) -> bytes:
 
 def make_key(request: Request, route: Route, *, secret: bytes) -> CacheKey:
     """The primary key. HEAD shares the key of GET; other methods are never looked up."""
-    target = keyed_target(route, request.target)
-    digest = _hashed(_primary_parts(request, route, target), secret, _PRIMARY)
-    forward_target = target if route.recipe.forwards_keyed else request.target
-    return CacheKey(digest, request.host, target, forward_target)
+    asked, host, recipe = request.target, request.host, route.recipe
+    target = asked if recipe.query_names is None else keyed_target(route, asked)
+    # As `_part` writes them, in one step: most keys have nothing more.
+    parts = b"%d:%b%d:%b" % (len(host), host, len(target), target)
+    if request.fields is not NO_FIELDS or recipe.headers or recipe.cookies:
+        parts += _keyed_fields(request.fields, recipe)
+    hasher = _begun(secret, route.shape, request.scheme).copy()
+    hasher.update(parts)
+    return CacheKey(hasher.digest(), host, target, target if recipe.forwards_keyed else asked)
 
 
 def variant_key(primary: bytes, names: tuple[bytes, ...], fields: Fields, *, secret: bytes) -> bytes:
@@ -54,7 +59,9 @@ def variant_key(primary: bytes, names: tuple[bytes, ...], fields: Fields, *, sec
     ordered = sorted(names)
     values = [normalised_value(name, fields.values(name)) for name in ordered]
     selected = b"".join(_list(() if value is None else (value,)) for value in values)
-    return _hashed(primary + _list(ordered) + selected, secret, _VARIANT)
+    hasher = _hasher(secret, _VARIANT).copy()
+    hasher.update(primary + _list(ordered) + selected)
+    return hasher.digest()
 
 
 def selected_variant(primary: bytes, record: VaryRecord, fields: Fields, *, secret: bytes) -> bytes:
@@ -111,12 +118,8 @@ def _for_language(fields: Fields, language: bytes) -> Fields:
     return fields.without({ACCEPT_LANGUAGE}).plus([(ACCEPT_LANGUAGE, language)])
 
 
-def _primary_parts(request: Request, route: Route, target: bytes) -> bytes:
-    scheme, host, recipe, fields = request.scheme, request.host, route.recipe, request.fields
-    # As `_part` writes them, in one step: most keys have nothing more.
-    parts = b"%b%d:%b%d:%b%d:%b" % (route.shape, len(scheme), scheme, len(host), host, len(target), target)
-    for name in recipe.headers:
-        parts += _list(fields.values(name))
+def _keyed_fields(fields: Fields, recipe: Recipe) -> bytes:
+    parts = b"".join([_list(fields.values(name)) for name in recipe.headers])
     if recipe.cookies:
         parts += _cookies(fields, recipe)
     if not recipe.overrides.isdisjoint(fields.names()):
@@ -146,13 +149,15 @@ def _list(values: Iterable[bytes]) -> bytes:
     return b"%d;%b" % (len(parts), b"".join(parts))
 
 
-def _hashed(parts: bytes, secret: bytes, purpose: bytes) -> bytes:
-    hasher = _hasher(secret, purpose).copy()
-    hasher.update(parts)
-    return hasher.digest()
-
-
-# A process has one secret. To copy what has taken it in is quicker than to take it in again.
+# A process has one secret, and keys begin as their route says. To copy what has taken that in is quicker than
+# to take it in again.
 @lru_cache(maxsize=16)
 def _hasher(secret: bytes, purpose: bytes) -> blake2b:
     return blake2b(digest_size=_DIGEST_BYTES, key=secret, person=purpose)
+
+
+@lru_cache(maxsize=1024)
+def _begun(secret: bytes, shape: bytes, scheme: bytes) -> blake2b:
+    hasher = _hasher(secret, _PRIMARY).copy()
+    hasher.update(shape + _part(scheme))
+    return hasher

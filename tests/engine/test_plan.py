@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from proxy.engine.plan import Plan, make_plan
-from proxy.model import FieldLine, Forward, LifetimeSource, Reason, Request, Rule, Validity
+from proxy.model import NO_FIELDS, FieldLine, Forward, LifetimeSource, Reason, Request, Rule, Validity
 from proxy.policy.bypass import Bypass
 from proxy.policy.cache_key import make_key
 from proxy.policy.directives import RequestDirectives
@@ -112,6 +113,15 @@ def test_a_plan_depends_on_no_field_that_does_not_tell(
     request = get(target, *lines, method=method)
 
     assert said(plan(request, routes)) == said(plan(telling_only(request, routes), routes))
+
+
+@given(ROUTES, TARGETS, st.sampled_from(["GET", "HEAD", "POST"]), st.binary(max_size=3))
+def test_a_plan_made_without_fields_is_that_of_a_request_that_has_none(
+    routes: Routes, target: bytes, method: str, host: bytes
+) -> None:
+    request = get(target, method=method, host=host)
+
+    assert said(plan(replace(request, fields=NO_FIELDS), routes)) == said(plan(request, routes))
 
 
 # A route's policy, and two lists of fields whose plans differ: the property above is not an empty one.
