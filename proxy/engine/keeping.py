@@ -22,29 +22,36 @@ class Keeper:
         self, lookup: Lookup, stored: StoredResponse, vary: tuple[bytes, ...], *, began_at: float
     ) -> None:
         """Store the response for this request's key, or for its variant."""
-        now = self._clock()
-        record = self._current_record(lookup, now)
+        now, primary, record = self._clock(), lookup.key.digest, lookup.record
+        held = self._tiers.peek(primary, now)
+        if held is not None and isinstance(held.entry, VaryRecord):
+            record = held.entry
         # Names only ever join a live record: an answer without Vary (an error, say) must not
         # replace all variants, and two variants that name different fields must not take turns.
-        idle = lookup.policy.idle
-        if record is None and not vary:
-            self._tiers.keep(lookup.key.digest, stored, now, idle=idle, began_at=began_at)
-            return
+        if record is not None or vary:
+            self._keep_variant(lookup, stored, vary, record, now=now, began_at=began_at)
+        else:
+            self._tiers.keep(primary, stored, now, idle=lookup.policy.idle, began_at=began_at)
+
+    def _keep_variant(
+        self,
+        lookup: Lookup,
+        stored: StoredResponse,
+        vary: tuple[bytes, ...],
+        record: VaryRecord | None,
+        *,
+        now: float,
+        began_at: float,
+    ) -> None:
         names = tuple(sorted({*vary, *(record.names if record else ())}))
         primary, asked = lookup.key.digest, lookup.request.fields
         key = variant_key(primary, names, asked, secret=self._secret)
-        self._tiers.keep(key, stored, now, idle=idle, began_at=began_at)
+        self._tiers.keep(key, stored, now, idle=lookup.policy.idle, began_at=began_at)
         updated = self._with_variant(record, names, key, stored.expires_at, lookup.policy.max_variants)
         alone = language_key(primary, names, asked, stored.fields(), secret=self._secret)
         updated = _with_language(updated, alone, key)
         if updated != record:
-            self._tiers.keep(lookup.key.digest, updated, now, idle=None, began_at=began_at)
-
-    def _current_record(self, lookup: Lookup, now: float) -> VaryRecord | None:
-        held = self._tiers.peek(lookup.key.digest, now)
-        if held is not None and isinstance(held.entry, VaryRecord):
-            return held.entry
-        return lookup.record
+            self._tiers.keep(primary, updated, now, idle=None, began_at=began_at)
 
     def _with_variant(
         self, record: VaryRecord | None, names: tuple[bytes, ...], key: bytes, expires_at: float, limit: int

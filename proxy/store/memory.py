@@ -49,7 +49,8 @@ class Cause(Enum):
 
 
 _SIZE = Cause.SIZE.value
-"""Once: to ask an enum for its value takes as long as to count it."""
+_NEGATIVE = LifetimeSource.NEGATIVE
+"""Once: to ask an enum for a member, or that for its value, takes as long as to count it."""
 
 
 class Refusal(Enum):
@@ -62,13 +63,16 @@ class Refusal(Enum):
 class _Share:
     """One order of use, with its own bounds, in shards by the first byte of the key, which is a digest."""
 
-    __slots__ = ("_examined", "count", "max_bytes", "max_entries", "shards", "size", "word")
+    __slots__ = ("_mask", "_turn", "_turns", "count", "max_bytes", "max_entries", "shards", "size", "word")
 
     def __init__(self, word: str, shard_count: int) -> None:
         self.word = word
-        self.size = self.count = self._examined = 0
-        self.max_entries = self.max_bytes = 0
+        self.size = self.count = self.max_entries = self.max_bytes = 0
         self.shards: tuple[LRU[bytes, Held], ...] = tuple(LRU(1) for _ in range(shard_count))
+        self._mask = shard_count - 1
+        starts = range(0, shard_count, EXAMINED_SHARDS)
+        self._turns = tuple(self.shards[start : start + EXAMINED_SHARDS] for start in starts)
+        self._turn = 0
 
     def limit(self, max_entries: int, max_bytes: int) -> None:
         self.max_entries = max_entries
@@ -77,28 +81,28 @@ class _Share:
             # A full LRU drops its oldest by itself, uncounted: room for one more, and we are always first.
             shard.set_size(max(self.count, max_entries) + 1)
 
-    def add(self, key: bytes, held: Held) -> None:
-        self.shard_of(key)[key] = held
+    def add(self, key: bytes, held: Held) -> bool:
+        """True: more is here now than may be."""
+        self.shards[key[0] & self._mask][key] = held
         self.size += held.size
         self.count += 1
+        return self.size > self.max_bytes or self.count > self.max_entries
 
     def take(self, key: bytes) -> Held | None:
-        held = self.shard_of(key).pop(key, None)
+        held = self.shards[key[0] & self._mask].pop(key, None)
         if held is not None:
             self.size -= held.size
             self.count -= 1
         return held
 
-    def shard_of(self, key: bytes) -> LRU[bytes, Held]:
-        return self.shards[key[0] % len(self.shards)]
-
     def oldest(self) -> bytes | None:
         """The key that was used the longest ago, as far as the next shards know; None: there is no entry."""
-        for _ in range(0, len(self.shards), EXAMINED_SHARDS):
-            examined = self.shards[self._examined : self._examined + EXAMINED_SHARDS]
-            self._examined = (self._examined + len(examined)) % len(self.shards)
+        for _ in self._turns:
+            examined = self._turns[self._turn]
+            self._turn = (self._turn + 1) % len(self._turns)
             found, used_at = None, inf
-            for end in [shard.peek_last_item() for shard in examined]:
+            for shard in examined:
+                end = shard.peek_last_item()
                 if end is not None and end[1].used_at < used_at:
                     found, used_at = end[0], end[1].used_at
             if found is not None:
@@ -126,7 +130,8 @@ class MemoryStore:
 
     def __contains__(self, key: bytes) -> bool:
         """Whether there is a copy, which may have expired; not counted as a use."""
-        return any(share.shard_of(key).has_key(key) for share in (self._responses, self._negatives))
+        responses, negatives = self._shards[key[0] & self._mask]
+        return key in responses or key in negatives
 
     def __repr__(self) -> str:
         shares = (self._responses, self._negatives)
@@ -160,14 +165,18 @@ class MemoryStore:
         What L1 refuses is returned all the same, for the request that waits for it; what it replaces is gone.
         """
         held = Held(entry, _shared_size(entry_bytes(key, entry)), now, idle)
-        self._remove(key, Cause.REPLACED)
+        # Most that is stored is new, and neither too old nor too large: told here, without a call for each.
+        responses, negatives = self._shards[key[0] & self._mask]
+        if key in responses or key in negatives:
+            self._remove(key, Cause.REPLACED)
         share = self._share_of(entry)
-        refusal = self._refusal(held, share, now)
-        if refusal is not None:
-            self._metrics.l1_refused.add(refusal.value)
-            return held
-        share.add(key, held)
-        self._make_room(share)
+        if entry.expires_at <= now or held.size > self._welcome_bytes:
+            refusal = self._refusal(held, share, now)
+            if refusal is not None:
+                self._metrics.l1_refused.add(refusal.value)
+                return held
+        if share.add(key, held):
+            self._make_room(share)
         return held
 
     def drop(self, key: bytes, cause: str) -> None:
@@ -227,6 +236,8 @@ class MemoryStore:
         self._max_bytes = max_bytes
         self._negatives.limit(negative_entries, negative_bytes)
         self._responses.limit(max(1, max_entries - negative_entries), max_bytes - negative_bytes)
+        self._welcome_bytes = min(max_entry_bytes, self._responses.max_bytes, self._negatives.max_bytes)
+        """What takes no more, with all that it is made of, is too large for neither share."""
         self._make_room(self._responses)
         self._make_room(self._negatives)
 
@@ -240,7 +251,7 @@ class MemoryStore:
         }
 
     def _share_of(self, entry: Entry) -> _Share:
-        is_negative = isinstance(entry, StoredResponse) and entry.source is LifetimeSource.NEGATIVE
+        is_negative = isinstance(entry, StoredResponse) and entry.source is _NEGATIVE
         return self._negatives if is_negative else self._responses
 
     def _refusal(self, held: Held, share: _Share, now: float) -> Refusal | None:
@@ -277,13 +288,8 @@ class MemoryStore:
             self._metrics.l1_evictions.add(_SIZE)
 
     def _remove(self, key: bytes, cause: Cause) -> None:
-        responses, negatives = self._shards[key[0] & self._mask]
-        if responses.has_key(key):
-            self._responses.take(key)
-        elif negatives.has_key(key):
-            self._negatives.take(key)
-        else:
-            return  # as of most that is new
+        if self._responses.take(key) is None and self._negatives.take(key) is None:
+            return
         self._metrics.l1_evictions.add(cause.value)
 
 

@@ -358,6 +358,14 @@ class TestNegatives:
         assert held_names(store, "abc") == "abc"
         assert 80 * KIB < store.gauges()["l1_bytes"]()[("negative",)] <= 100 * KIB
 
+    def test_an_absence_that_would_empty_their_share_is_refused(self) -> None:
+        store = make_store(max_bytes=100 * KIB, max_entry_bytes=1024 * KIB)
+        fill(store, "abc", absence())
+
+        fill(store, "d", absence(lines=b"X" * 11 * KIB))
+
+        assert (held_names(store, "abcd"), refusals(store)) == ("abc", {"too-large": 1})
+
     def test_a_flood_of_responses_pushes_out_no_absence(self) -> None:
         store = make_store(max_entries=10)
         store.put(key_of("absent"), absence(), NOW)
