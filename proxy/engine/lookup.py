@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from hashlib import blake2b
+
+from msgspec import Struct
 
 from proxy.config.policy import RoutePolicy
 from proxy.model import Forward, Outcome, Reason, Request, StoredResponse, Validity, VaryRecord
@@ -14,8 +15,7 @@ from proxy.policy.reuse import Asking
 from proxy.policy.routes import RouteMatch
 
 
-@dataclass(slots=True)
-class Lookup:
+class Lookup(Struct, eq=False):
     """What a request asks for (fixed) and what the tiers said (filled in on the way)."""
 
     request: Request
@@ -23,9 +23,9 @@ class Lookup:
     directives: RequestDirectives
     asked: Asking
     key: CacheKey
-    policy: RoutePolicy = field(init=False)
+    policy: RoutePolicy
     """That of the request's route."""
-    entry_key: bytes = field(init=False)
+    entry_key: bytes
     """Where the response is, or would be: the primary key, or a variant key once a Vary record is known."""
     record: VaryRecord | None = None
     base: StoredResponse | None = None
@@ -37,10 +37,6 @@ class Lookup:
     forward: Forward = Forward.URI_MISS
     refusal: Reason | None = None
     """A stored response exists that is not for this request (whose, the reason says)."""
-
-    def __post_init__(self) -> None:
-        self.policy = self.match.route.policy
-        self.entry_key = self.key.digest
 
     def narrow(self, record: VaryRecord, entry_key: bytes) -> None:
         """The primary key holds a Vary record: look under the variant's key."""

@@ -5,8 +5,6 @@ Made once for each request, and kept by the plain lane for all that ask the same
 
 from __future__ import annotations
 
-from typing import cast
-
 from msgspec import Struct
 
 from proxy.config.policy import RoutePolicy
@@ -34,7 +32,8 @@ class Plan(Struct, gc=False):
 
     def lookup(self, request: Request) -> Lookup:
         """The way of `request` through the tiers; only where there is no refusal."""
-        return Lookup(request, self.match, self.directives, self.asked, cast(CacheKey, self.key))
+        key: CacheKey = self.key  # type: ignore[assignment]  # there is one; asking again takes a call
+        return Lookup(request, self.match, self.directives, self.asked, key, self.policy, self.digest)
 
 
 def make_plan(request: Request, routes: Routes, *, secret: bytes) -> Plan:

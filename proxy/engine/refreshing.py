@@ -88,8 +88,16 @@ class Refresher:
 def replace_request(lookup: Lookup, stored: StoredResponse) -> Lookup:
     """The same question without its client; a GET, since the answer to a HEAD could not be stored."""
     request = replace(lookup.request, method="GET", on_interim=None)
-    background = Lookup(request, lookup.match, lookup.directives, lookup.asked, lookup.key)
-    background.record, background.entry_key = lookup.record, lookup.entry_key
+    background = Lookup(
+        request,
+        lookup.match,
+        lookup.directives,
+        lookup.asked,
+        lookup.key,
+        lookup.policy,
+        lookup.entry_key,
+        lookup.record,
+    )
     background.offer_base(stored, Forward.STALE)
     return background
 

@@ -79,7 +79,7 @@ class LocalLog:
 
     def judge(self, entry: StoredResponse, *, began_at: float | None = None) -> Validity:
         """The rule for any entry, now; whose fetch it was makes no difference here."""
-        return self._index.judge(entry)
+        return self._index.judge_born(entry, entry.born, None)
 
     async def append(
         self, selectors: Sequence[Selector], *, soft: bool, wait: float | None = None
