@@ -77,6 +77,9 @@ class Leases(Protocol):
         And what L2 has under `entry_key` after that, if it could be asked along.
         """
 
+    def ask(self, key: bytes, entry_key: bytes, then: Callable[[Claim, Found], None]) -> None:
+        """The same without a wait: `then` is called once, maybe at once."""
+
     def release(self, key: bytes, *, lone_seconds: float = 0.0) -> None:
         """Give the lease back; for `lone_seconds`, nobody is to wait for another's fetch of `key`."""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from functools import partial
 from types import EllipsisType
 from typing import Any, NamedTuple, Protocol
 
@@ -49,6 +50,7 @@ return 1
 _log = structlog.get_logger("sidecache.leases")
 
 
+Then = Callable[[Claim, Found], None]
 Form = tuple[str | int | EllipsisType | None, ...]
 """A command's words that are always the same, None for each that is not, `...` for any number of those."""
 Command = tuple[Form, tuple[bytes, ...]]
@@ -69,13 +71,17 @@ class Link(Protocol):
         """One reply a command, a tuple for one that failed; a tuple: all of them failed."""
 
 
+Replies = tuple[object, object]
+"""To a command, and to the look behind it; any tuple or exception among them is a failure."""
+
+
 class _Sent(NamedTuple):
     link: Link | None
     command: Command
     look: Command | None
     """Sent behind it."""
-    replies: asyncio.Future[tuple[object, object] | None] | None
-    """To the command, and to the look; None where nobody answered. No future: nobody waits."""
+    then: Callable[[Replies | None], None] | None
+    """Told them, once; None where nobody answered. Or nobody waits."""
 
 
 LinkOf = Callable[[bytes], Link | None]
@@ -114,25 +120,60 @@ class Leases:
         return f"<Leases {len(self._held)} held>"
 
     async def claim(self, key: bytes, entry_key: bytes) -> tuple[Claim, Found]:
-        """Take the lease of `key` if nobody has it, and what L2 has under `entry_key` after that.
+        """Take the lease of `key` if nobody has it, and what L2 has under `entry_key` after that."""
+        # Each caller waits on a future of its own: one that is cancelled takes nobody along.
+        answer: asyncio.Future[tuple[Claim, Found]] = asyncio.get_running_loop().create_future()
+        self.ask(key, entry_key, partial(self._resolve, key, answer))
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled():  # in the very step of the answer
+                self._give_back(key, *answer.result())
+            raise
+
+    def _resolve(
+        self, key: bytes, answer: asyncio.Future[tuple[Claim, Found]], claim: Claim, found: Found
+    ) -> None:
+        if answer.done():
+            self._give_back(key, claim, found)
+        else:
+            answer.set_result((claim, found))
+
+    def _give_back(self, key: bytes, claim: Claim, _found: Found) -> None:
+        """Whoever asked has gone."""
+        if claim is Claim.HELD:
+            self.release(key)
+
+    def ask(self, key: bytes, entry_key: bytes, then: Then) -> None:
+        """The same without a wait: `then` is called once, maybe at once.
 
         In one round trip where both are on one server, whose commands of one connection keep their order.
         """
         if key in self._held:
-            return Claim.TAKEN, NOT_ASKED
+            then(Claim.TAKEN, NOT_ASKED)
+            return
         token, name = self._token(), self._name(key)
         link, reading = self._link_of(name), self._reading_of(entry_key)
         if reading is not None and reading[0] is not link:
             reading = None
         look = None if reading is None else reading[1]
-        replies = await self._asked(link, (_CLAIM, (name, token)), look)
-        if replies is None:
-            return Claim.UNAVAILABLE, NOT_ASKED
-        # Read before it counts as ours: whatever fails here, it is not renewed.
-        found = NOT_ASKED if reading is None else reading[2](replies[1])
-        return self._claimed(key, token, replies[0]), found
+        claimed = partial(self._claimed, key, token, reading, then)
+        self._send(_Sent(link, (_CLAIM, (name, token)), look, claimed))
 
-    def _claimed(self, key: bytes, token: bytes, holder: object) -> Claim:
+    def _claimed(
+        self, key: bytes, token: bytes, reading: Reading | None, then: Then, replies: Replies | None
+    ) -> None:
+        found: Found = NOT_ASKED
+        claim = Claim.UNAVAILABLE
+        try:
+            if replies is not None:
+                # Read before it counts as ours: whatever fails here, it is not renewed.
+                found = NOT_ASKED if reading is None else reading[2](replies[1])
+                claim = self._held_by(key, token, replies[0])
+        finally:
+            then(claim, found)
+
+    def _held_by(self, key: bytes, token: bytes, holder: object) -> Claim:
         if holder is not None:
             return _CLAIMS.get(holder, Claim.TAKEN) if isinstance(holder, bytes) else Claim.UNAVAILABLE
         self._held[key] = token
@@ -169,16 +210,14 @@ class Leases:
             # A renewal that fails or comes too late costs another replica's fetch, nothing else.
             await asyncio.wait([self._renewal(key, token) for key, token in self._held.items()])
 
-    def _renewal(self, key: bytes, token: bytes) -> asyncio.Future[tuple[object, object] | None]:
+    def _renewal(self, key: bytes, token: bytes) -> asyncio.Future[Replies | None]:
         name = self._name(key)
         return self._asked(self._link_of(name), (_RENEW_IT, (name, token)))
 
-    def _asked(
-        self, link: Link | None, command: Command, look: Command | None = None
-    ) -> asyncio.Future[tuple[object, object] | None]:
-        """The replies to come; any tuple or exception among them is a failure."""
-        replies: asyncio.Future[tuple[object, object] | None] = asyncio.get_running_loop().create_future()
-        self._send(_Sent(link, command, look, replies))
+    def _asked(self, link: Link | None, command: Command) -> asyncio.Future[Replies | None]:
+        """The replies to come."""
+        replies: asyncio.Future[Replies | None] = asyncio.get_running_loop().create_future()
+        self._send(_Sent(link, command, None, partial(_settle, replies)))
         return replies
 
     def _send(self, sent: _Sent) -> None:
@@ -213,8 +252,8 @@ class Leases:
             found = _parted(looks, replies[count:])
             for place, sent in enumerate(together):
                 seen = None if sent.look is None else next(found, None)
-                if sent.replies is not None and not sent.replies.done():  # whoever asked may have gone
-                    sent.replies.set_result((replies[place], seen) if replies else None)
+                if sent.then is not None:
+                    _tell(sent.then, (replies[place], seen) if replies else None)
             self._note(replies[:count])  # what is looked for behind them is L2's news
 
     def _note(self, replies: Sequence[object]) -> None:
@@ -224,6 +263,18 @@ class Leases:
             _log.warning("leases are refused, each replica fetches for itself", detail=refusal[1])
         if replies:
             self._is_refused = refusal is not None
+
+
+def _tell(then: Callable[[Replies | None], None], replies: Replies | None) -> None:
+    try:
+        then(replies)
+    except Exception:  # noqa: BLE001 - a defect of ours: it must not leave the others waiting
+        _log.exception("who asked for a lease crashed")
+
+
+def _settle(waiting: asyncio.Future[Replies | None], replies: Replies | None) -> None:
+    if not waiting.done():  # whoever asked may have gone
+        waiting.set_result(replies)
 
 
 _CLAIMS = {_LONE: Claim.LONE}
