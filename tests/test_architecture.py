@@ -50,6 +50,7 @@ WITHOUT_TEST = {
     "proxy/app/supervisor.py": "tests/e2e/test_workers.py runs it: whole processes in front of real APIs",
     "proxy/admin/protocols.py": "declares what is tested where it is implemented and used",
     "proxy/engine/protocols.py": "declares what is tested where it is implemented and used",
+    "proxy/net/protocols.py": "declares what is tested where it is implemented and used",
 }
 """Module -> why no file of its own tests it. An `__init__.py` holds names only."""
 

@@ -10,7 +10,6 @@ from proxy.model import (
     Answer,
     Body,
     CacheStatus,
-    Fields,
     Forward,
     Hit,
     OriginFailure,
@@ -43,6 +42,7 @@ _SELECTING = frozenset(
     {b"if-match", b"if-modified-since", b"if-none-match", b"if-unmodified-since", b"range"}
 )
 """The fields of a request that may make another answer of the stored response."""
+_AGE = frozenset({b"age"})
 _BYPASSES = frozenset({Reason.COOKIE, Reason.AUTHORIZATION})
 """Reasons that keep a request out of the cache for its own sake, though it was found out only afterwards."""
 
@@ -61,16 +61,14 @@ def from_stored(
     *,
     now: float,
     route: str,
-    lines: bytes | None = None,
+    head: ResponseHead | None = None,
 ) -> Answer:
     """The stored response for this request: whole, a range of it, or 304 (RFC 9111 §4.3.2).
 
-    `lines` stand in for the stored ones where the client gets the origin's own head.
+    `head` is the origin's own, where the client gets that.
     """
     age = _age(stored, status, now)
-    given = stored.lines if lines is None else lines
-    if lines is not None and age is not None:  # the origin's own would be a second one
-        given = Fields.decode(lines).without({b"age"}).encode()
+    given = stored.lines if head is None else client_lines(head, age)
     answer = Answer(
         stored.status,
         stored.reason,
@@ -91,6 +89,12 @@ def from_stored(
     if b"range" in request.fields:
         return _part(answer, select_range(request, stored), stored)
     return answer
+
+
+def fetched_lines(stored: StoredResponse, head: ResponseHead, *, now: float) -> tuple[bytes, int | None]:
+    """The lines, and the Age to say, for whoever has asked the origin: what `from_stored` says of both."""
+    age = int(stored.age(now)) or None
+    return client_lines(head, age), age
 
 
 def _age(stored: StoredResponse, status: CacheStatus, now: float) -> int | None:
@@ -163,9 +167,10 @@ def _from_head(head: ResponseHead, outcome: Outcome, status: CacheStatus, route:
     return Answer(head.status, head.reason, client_lines(head), b"", outcome, status, route=route)
 
 
-def client_lines(head: ResponseHead) -> bytes:
-    """The origin's fields as its client gets them: without those for purging, and Age is ours to say."""
-    return for_clients(head.fields).encode()
+def client_lines(head: ResponseHead, age: int | None = None) -> bytes:
+    """The origin's fields as its client gets them: without those for purging, and Age where we say one."""
+    fields = for_clients(head.fields)
+    return (fields if age is None else fields.without(_AGE)).encode()
 
 
 def _as_conditions_say(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from proxy.config.schema import Config
 from proxy.engine.coalescing import Flights
 from proxy.engine.fetching import Fetcher
+from proxy.engine.filling import Filling
 from proxy.engine.fleet_fetching import FleetFetcher
 from proxy.engine.keeping import Keeper
 from proxy.engine.marks import Marks
@@ -78,6 +79,7 @@ def assemble(
         at_once=max(1, config.origin.max_in_flight // 2),
         monotonic=monotonic,
     )
+    uncacheable = Marks(seconds=UNCACHEABLE_SECONDS, limit=MOST_MARKS)
     origin_flow = OriginFlow(
         shared=shared,
         log=log,
@@ -85,11 +87,22 @@ def assemble(
         fleet_fetcher=fleet_fetcher,
         flights=flights,
         refresher=refresher,
-        uncacheable=Marks(seconds=UNCACHEABLE_SECONDS, limit=MOST_MARKS),
+        uncacheable=uncacheable,
         secret=secret,
         clock=clock,
         monotonic=monotonic,
         dice=dice,
+    )
+    filling = Filling(
+        origin_flow=origin_flow,
+        fetcher=fetcher,
+        fleet_fetcher=fleet_fetcher,
+        flights=flights,
+        refresher=refresher,
+        uncacheable=uncacheable,
+        log=log,
+        clock=clock,
+        monotonic=monotonic,
     )
     passing = Passing(origin=origin, log=log, fetcher=fetcher, flights=flights, secret=secret, clock=clock)
     return RequestFlow(
@@ -98,6 +111,7 @@ def assemble(
         shared=shared,
         log=log,
         origin_flow=origin_flow,
+        filling=filling,
         passing=passing,
         refresher=refresher,
         secret=secret,

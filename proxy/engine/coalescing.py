@@ -243,8 +243,23 @@ class Flights:
         flight = Flight(key, capture, has_leader=has_leader)
         if is_shared:
             self._flights[key] = flight
-        spawn(f"fetch {key.hex()}", self._run(flight, fetch))
+        self.go_on(flight, fetch)
         return flight
+
+    def begin(self, key: bytes, capture: Capture) -> Flight:
+        """One that others may join, without a task: for who calls `end`, or `go_on`, whatever happens."""
+        flight = self._flights[key] = Flight(key, capture)
+        return flight
+
+    def go_on(self, flight: Flight, fetch: Callable[[Flight], Awaitable[Ending]]) -> None:
+        """In a task of its own from here on."""
+        spawn(f"fetch {flight.key.hex()}", self._run(flight, fetch))
+
+    def end(self, flight: Flight, ending: Ending) -> None:
+        """Nobody joins it any more, and who has waits no longer."""
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+        flight.end(ending)
 
     async def _run(self, flight: Flight, fetch: Callable[[Flight], Awaitable[Ending]]) -> None:
         ending: Ending = _CUT_OFF
@@ -252,6 +267,4 @@ class Flights:
             ending = await fetch(flight)
         finally:
             # Also after a crash or a cancellation: waiters are never left behind.
-            if self._flights.get(flight.key) is flight:
-                del self._flights[flight.key]
-            flight.end(ending)
+            self.end(flight, ending)

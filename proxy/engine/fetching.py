@@ -6,7 +6,8 @@ Runs in a flight's own task. Sees one client at most (the leader, who may read a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -74,9 +75,24 @@ class Fetcher:
         self._clock = clock
         self._dice = dice
 
-    def fetch(self, flight: Flight, lookup: Lookup) -> Awaitable[Ending]:
+    def fetch(self, flight: Flight, lookup: Lookup) -> Coroutine[Any, Any, Ending]:
         """Fetch what the lookup asks for, validating its base if it has one; every wait has a deadline."""
         return self._ask(flight, lookup, lookup.base)
+
+    def fill(self, flight: Flight, lookup: Lookup, response: OriginResponse) -> Fetched | None:
+        """What `fetch` makes of an answer that is here whole and is stored as it is, for a lookup without a
+        range that has found nothing: so there is no part to complete, and nothing that could stand in for an
+        error. None: `fetch` has more to look at, and nothing was done.
+        """
+        planned = self.plan(lookup, response)  # refuses what is too large
+        body = response.body.take_rest()
+        if isinstance(planned, Reason) or body is None:
+            return None
+        entry, capture = self._entry(flight, lookup, response, planned, body), flight.capture
+        if not self._is_alive(entry, capture):
+            return None
+        self._keeper.keep(lookup, entry, planned.vary, began_at=capture.began_at)
+        return _fetched(lookup, entry, response, planned.vary, is_kept=True)
 
     async def keep_posted(
         self,
@@ -263,13 +279,18 @@ class Fetcher:
         *,
         joined: Joint | None = None,
     ) -> Ending:
-        fetch_seconds = max(0.0, self._clock() - response.requested_at)
         content = body if joined is None else joined.body(body)
-        entry = stored(planned, content, lookup.key, born=flight.capture.born, fetch_seconds=fetch_seconds)
+        entry = self._entry(flight, lookup, response, planned, content)
         if not is_sound(entry, joined, received_bytes=len(body), profile=self._profile):
             self._metrics.not_stored.add(lookup.match.route.name, Reason.INCOMPLETE.value)
             return Released(Reason.INCOMPLETE)
         return self._finish(flight, lookup, entry, response, vary=planned.vary)
+
+    def _entry(
+        self, flight: Flight, lookup: Lookup, response: OriginResponse, planned: StorePlan, content: bytes
+    ) -> StoredResponse:
+        fetch_seconds = max(0.0, self._clock() - response.requested_at)
+        return stored(planned, content, lookup.key, born=flight.capture.born, fetch_seconds=fetch_seconds)
 
     def _finish(
         self,
@@ -283,18 +304,27 @@ class Fetcher:
         is_kept = self._keep(lookup, entry, vary, flight.capture)
         # A 304 says nothing of variants: followers must agree in what the entry is known to vary by.
         names = vary or (lookup.record.names if lookup.record else ())
-        status = response.head.status
-        head = None if status in (206, 304) else response.head
-        return Fetched(entry, head, is_kept, status, names, lookup.request.fields)
+        return _fetched(lookup, entry, response, names, is_kept=is_kept)
 
     def _keep(self, lookup: Lookup, entry: StoredResponse, vary: tuple[bytes, ...], capture: Capture) -> bool:
-        """Decide again at the store (invalidation R8), in the step that stores."""
-        is_kept = self._log.judge(entry, began_at=capture.began_at) is not Validity.DEAD
+        is_kept = self._is_alive(entry, capture)
         if is_kept:
             self._keeper.keep(lookup, entry, vary, began_at=capture.began_at)
         else:
             self._metrics.not_stored.add(lookup.match.route.name, Reason.INVALIDATED.value)
         return is_kept
+
+    def _is_alive(self, entry: StoredResponse, capture: Capture) -> bool:
+        """Decided again at the store (invalidation R8), in the step that stores."""
+        return self._log.judge(entry, began_at=capture.began_at) is not Validity.DEAD
+
+
+def _fetched(
+    lookup: Lookup, entry: StoredResponse, response: OriginResponse, vary: tuple[bytes, ...], *, is_kept: bool
+) -> Fetched:
+    status = response.head.status
+    head = None if status in (206, 304) else response.head
+    return Fetched(entry, head, is_kept, status, vary, lookup.request.fields)
 
 
 def _origin_request(lookup: Lookup, base: StoredResponse | None, *, has_leader: bool) -> Request:

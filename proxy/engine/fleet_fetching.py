@@ -13,6 +13,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from proxy.config.policy import RoutePolicy
 from proxy.engine.coalescing import Ending, Failed, Fetched, Flight, Found, Released
 from proxy.engine.fetching import Fetcher
 from proxy.engine.lookup import Lookup
@@ -33,6 +34,8 @@ FAILED_SECONDS = 1.0
 """The same after a failure. It may be one replica's only: each has an origin of its own."""
 
 
+Claimed = tuple[Claim, InL2]
+"""What became of a claim, and what L2 has, if it was asked along."""
 Release = Callable[..., None]
 """Gives a lease back; `lone_seconds`: for how long nobody is to wait for another's fetch."""
 
@@ -88,31 +91,69 @@ class FleetFetcher:
         self._dice = dice
         self._pause = pause
 
-    async def fetch(self, flight: Flight, lookup: Lookup) -> Ending:
-        """What another replica fetched meanwhile, or what the origin answers."""
-        if self._leases is None or lookup.policy.coalesce.scope == "process":
+    async def fetch(self, flight: Flight, lookup: Lookup, claimed: Claimed | None = None) -> Ending:
+        """What another replica fetched meanwhile, or what the origin answers.
+
+        `claimed`: its lease was asked for a moment ago, with this result.
+        """
+        if self._leases is None or not self.wants_lease(lookup.policy):
             return await self._fetcher.fetch(flight, lookup)
-        waited = await self._wait(self._leases, flight, lookup)
-        turn = Turn.SHARED if isinstance(waited, Found) else waited
-        self._metrics.leases.add(lookup.match.route.name, turn.value)
+        waited = await self._wait(self._leases, flight, lookup, claimed)
         if isinstance(waited, Found):
+            self._count(lookup, Turn.SHARED)
             return waited
-        # Time has passed, and the origin was not asked yet: what was purged meanwhile is no news to it (R3),
-        # and is no base for the answer that is born now (R10).
-        flight.capture = self._log.capture()
-        lookup.forget_dead(self._log.judge)
+        self._go(flight, lookup, waited)
         if lookup.asks_range:
             # Others share this fetch, and its base, which a range could have been cut from, is gone.
             whole = lookup.request.fields.without((b"range",))
             lookup.request = replace(lookup.request, fields=whole)
         return await self._fetcher.fetch(flight, lookup)
 
-    async def _wait(self, leases: Leases, flight: Flight, lookup: Lookup) -> Found | Turn:
+    def wants_lease(self, policy: RoutePolicy) -> bool:
+        """Other replicas may be fetching what a lookup under this policy asks for."""
+        return self._leases is not None and policy.coalesce.scope != "process"
+
+    def ask(self, flight: Flight, lookup: Lookup, then: Callable[[Claimed], None]) -> bool:
+        """Ask for its lease without a wait, for who goes on by `try_go` or `fetch`. False: `fetch` has
+        more to look at.
+        """
+        if self._leases is None or not self._log.is_synced:
+            return False
+        key = lookup.flight_key()
+        claimed = partial(self._asked, self._leases, key, flight, lookup, then)
+        self._leases.ask(key, lookup.entry_key, claimed)
+        return True
+
+    def try_go(self, flight: Flight, lookup: Lookup, claimed: Claimed) -> bool:
+        """Nobody else is fetching, and L2 has nothing: `lookup` may be asked of the origin, as `fetch` would.
+
+        False: `fetch` has more to look at, and nothing was done.
+        """
+        claim, found = claimed
+        if claim is not Claim.HELD or found is not None:
+            return False
+        self._go(flight, lookup, Turn.HELD)
+        return True
+
+    def _go(self, flight: Flight, lookup: Lookup, turn: Turn) -> None:
+        self._count(lookup, turn)
+        # Time has passed, and the origin was not asked yet: what was purged meanwhile is no news to it (R3),
+        # and is no base for the answer that is born now (R10).
+        flight.capture = self._log.capture()
+        lookup.forget_dead(self._log.judge)
+
+    def _count(self, lookup: Lookup, turn: Turn) -> None:
+        self._metrics.leases.add(lookup.match.route.name, turn.value)
+
+    async def _wait(
+        self, leases: Leases, flight: Flight, lookup: Lookup, claimed: Claimed | None
+    ) -> Found | Turn:
         began_at = self._monotonic()
         turn = Turn.HELD
-        while self._log.is_synced:
+        while claimed is not None or self._log.is_synced:
             key = lookup.entry_key
-            claim, found = await self._claim(leases, flight, lookup)
+            claim, found = claimed or await self._claim(leases, flight, lookup)
+            claimed = None
             if claim in _WITHOUT_LEASE:
                 return _WITHOUT_LEASE[claim]
             # Also with the lease in hand: who had it may have filled L2 since we looked.
@@ -133,14 +174,30 @@ class FleetFetcher:
             turn = Turn.TAKEOVER
         return Turn.UNAVAILABLE
 
-    async def _claim(self, leases: Leases, flight: Flight, lookup: Lookup) -> tuple[Claim, InL2]:
+    async def _claim(self, leases: Leases, flight: Flight, lookup: Lookup) -> Claimed:
         # Asked for anew each time: a Vary record that was found meanwhile makes it another key.
         key = lookup.flight_key()
         claim, found = await leases.claim(key, lookup.entry_key)
+        self._hold(leases, key, flight, lookup, claim)
+        return claim, found
+
+    def _asked(  # noqa: PLR0917 - the first five are known when it is asked for
+        self,
+        leases: Leases,
+        key: bytes,
+        flight: Flight,
+        lookup: Lookup,
+        then: Callable[[Claimed], None],
+        claim: Claim,
+        found: InL2,
+    ) -> None:
+        self._hold(leases, key, flight, lookup, claim)
+        then((claim, found))
+
+    def _hold(self, leases: Leases, key: bytes, flight: Flight, lookup: Lookup, claim: Claim) -> None:
         if claim is Claim.HELD:
             # In the same step, so that whatever becomes of the fetch, the lease is released.
             flight.when_ended(partial(self._give_back, partial(leases.release, key), lookup))
-        return claim, found
 
     def _give_back(self, release: Release, lookup: Lookup, ending: Ending) -> None:
         """Release the lease: once L2 has the answer, where it is for others."""

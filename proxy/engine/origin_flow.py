@@ -168,11 +168,15 @@ class OriginFlow:
 
         fetch = partial(fetcher.fetch, lookup=lookup)
         flight = self._flights.start(key, self._log.capture(), fetch, is_shared=is_shared)
+        return await self.lead(lookup, flight)
+
+    async def lead(self, lookup: Lookup, flight: Flight) -> Answer:
+        """The answer to the one for whom the flight was begun."""
         opening = await flight.opening()
         if isinstance(opening, Found):
             shared = self._share(lookup, flight, opening, flight.capture.version)
             return shared or await self._lead(lookup)
-        return self._led(lookup, key, opening)
+        return self._led(lookup, flight.key, opening)
 
     def _led(self, lookup: Lookup, key: bytes, opening: Asked) -> Answer:
         """What the one who asked the origin gets of it."""
@@ -213,9 +217,9 @@ class OriginFlow:
         ttl = whole_seconds_left(stored.lifetime - stored.age(now)) if is_validated else None
         status = self._status(lookup, fetched.origin_status, stored=fetched.is_kept, ttl=ttl)
         outcome = Outcome.REVALIDATED if is_validated else lookup.miss_outcome
-        lines = None if fetched.head is None else answers.client_lines(fetched.head)
+        route = lookup.match.route.name
         return answers.from_stored(
-            lookup.request, stored, status, outcome, now=now, route=lookup.match.route.name, lines=lines
+            lookup.request, stored, status, outcome, now=now, route=route, head=fetched.head
         )
 
     def _failed(self, lookup: Lookup, ending: Failed, *, collapsed: bool = False) -> Answer:

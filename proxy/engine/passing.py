@@ -26,8 +26,8 @@ from proxy.model import (
     OriginFailure,
     OriginResponse,
     Outcome,
-    PassTerms,
     Reason,
+    RelayTerms,
     Request,
     Succession,
 )
@@ -70,9 +70,9 @@ class Passing:
     def use(self, routes: Routes) -> None:
         """Put other routes in force."""
         self._routes = routes
-        self._terms: dict[tuple[str, Bypass, bool], PassTerms] = {}
+        self._terms: dict[tuple[str, Bypass, bool], RelayTerms] = {}
 
-    def terms(self, request: Request, match: RouteMatch, why: Bypass) -> PassTerms | None:
+    def terms(self, request: Request, match: RouteMatch, why: Bypass) -> RelayTerms | None:
         """How the answer passes where nothing but its bytes is looked at; None: `answer` has more to do."""
         is_safe = request.method in SAFE_METHODS
         if not is_safe and self._routes.for_url(request.host, request.target) is not None:
@@ -82,7 +82,7 @@ class Passing:
         if known is None:
             status = CacheStatus(forward=why.forward, detail=why.reason.word)
             watched = frozenset() if is_safe else NAMING_FIELDS
-            known = self._terms[asked] = PassTerms(match.route.name, Outcome.BYPASS, status, watched)
+            known = self._terms[asked] = RelayTerms(match.route.name, Outcome.BYPASS, status, watched)
         return known
 
     async def forward(self, lookup: Lookup) -> Answer:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, assert_never
 from proxy.config.schema import Config
 from proxy.engine import answers
 from proxy.engine.data_purge import DataPurge
+from proxy.engine.filling import Fill, Filling
 from proxy.engine.lookup import Lookup
 from proxy.engine.origin_flow import OriginFlow
 from proxy.engine.passing import Passing
@@ -30,8 +31,8 @@ from proxy.model import (
     Hit,
     LifetimeSource,
     Outcome,
-    PassTerms,
     Reason,
+    RelayTerms,
     Request,
     StoredResponse,
     Validity,
@@ -68,6 +69,7 @@ class RequestFlow:
         shared: SharedTier,
         log: Log,
         origin_flow: OriginFlow,
+        filling: Filling,
         passing: Passing,
         refresher: Refresher,
         secret: bytes,
@@ -78,6 +80,7 @@ class RequestFlow:
         self._shared = shared
         self._log = log
         self._origin_flow = origin_flow
+        self._filling = filling
         self._passing = passing
         self._refresher = refresher
         self._secret = secret
@@ -92,6 +95,7 @@ class RequestFlow:
         """Put the routes of a configuration in force, for requests from now on."""
         self._routes = Routes(config)
         self._passing.use(self._routes)
+        self._filling.forget()
         self._cuts_parts = config.profile == LETTER
         self._data_purge = DataPurge(config.data_purge, self._log, clock=self._clock)
 
@@ -104,23 +108,39 @@ class RequestFlow:
         """What the request asks for; holds until the next `use`."""
         return make_plan(request, self._routes, secret=self._secret)
 
-    def pass_terms(self, plan: Plan, request: Request) -> PassTerms | None:
+    def pass_terms(self, plan: Plan, request: Request) -> RelayTerms | None:
         """How the answer passes where nothing but its bytes is looked at; None: `serve` has more to do."""
         if plan.refusal is None or self._data_purge.is_for(request):
             return None
         return self._passing.terms(request, plan.match, plan.refusal)
 
-    def plain_hit(self, plan: Plan) -> Hit | None:
-        """What L1 has for it, if the whole of that answers it now: no waiting, no task, no request built.
+    def begin_fill(self, plan: Plan, request: Request, found: Found = NOT_ASKED) -> Fill | None:
+        """The fetch for a plain GET without conditions that L1 holds nothing for, nor L2.
+
+        None: `serve` has more to look at. Whoever gets one sees to it that it ends. `found` is what L2 had.
+        """
+        if plan.refusal is not None or (self._has_l2 and not self._is_nowhere(plan, found)):
+            return None
+        return self._filling.begin(plan, request)
+
+    def _is_nowhere(self, plan: Plan, found: Found) -> bool:
+        """L2 has nothing, L1 has got nothing meanwhile, and the origin may be exposed."""
+        if found is not None or self._shared.must_shed:
+            return False
+        return self._peek(plan.digest, self._clock()) is None
+
+    def held(self, plan: Plan) -> Held | None:
+        """What L1 holds for it, counted as a use. Asked once for each request, in the step that uses it."""
+        return None if plan.refusal is not None else self._peek(plan.digest, self._clock())
+
+    def plain_hit(self, plan: Plan, held: Held) -> Hit | None:
+        """What L1 holds for it, if the whole of that answers it now: no waiting, no task, no request built.
 
         For a GET or HEAD without Range, If-Match and If-Unmodified-Since.
         """
-        # Of two rolls, this one and that of `serve`, both would have to say that it is time for a refresh.
-        if plan.refusal is not None or plan.policy.early_refresh:
-            return None
         now = self._clock()
-        held = self._peek(plan.digest, now)
-        if held is None or (self._has_l2 and now - held.kept_at > plan.policy.l1_ttl):
+        # Of two rolls, this one and that of `serve`, both would have to say that it is time for a refresh.
+        if plan.policy.early_refresh or (self._has_l2 and now - held.kept_at > plan.policy.l1_ttl):
             return None
         stored = held.entry
         if stored.__class__ is not StoredResponse or stored.part is not None:
@@ -145,17 +165,15 @@ class RequestFlow:
         now = self._clock()
         return now < until and self._peek(plan.digest, now) is held and self._log.is_current(held)
 
-    def ask_l2(self, plan: Plan, then: Callable[[Entry | None], None]) -> bool:
-        """Ask L2 where `plain_hit` has found nothing in L1 that has a say; `then` gets what it has, later.
+    def ask_l2(self, plan: Plan, held: Held | None, then: Callable[[Entry | None], None]) -> bool:
+        """Ask L2 where what L1 holds has no say; `then` gets what it has, later.
 
         False: nothing is asked, `serve` has more to look at.
         """
         if not self._has_l2 or plan.refusal is not None or plan.policy.early_refresh:
             return False
-        now = self._clock()
-        held = self._peek(plan.digest, now)
         if held is not None:
-            is_young = now - held.kept_at <= plan.policy.l1_ttl
+            is_young = self._clock() - held.kept_at <= plan.policy.l1_ttl
             if is_young or isinstance(held.entry, VaryRecord):
                 return False
         return self._ask_l2(plan.digest, then)

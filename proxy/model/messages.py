@@ -135,8 +135,8 @@ class Answer(Struct):
     failure: OriginFailure | None = None
 
 
-class PassTerms(Struct, frozen=True, eq=False):
-    """How the origin's answers to some requests go to their clients: as they are."""
+class RelayTerms(Struct, frozen=True, eq=False):
+    """How the origin's answers to some requests go to their clients: with all of their body, in one step."""
 
     route: str
     outcome: Outcome

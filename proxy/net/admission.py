@@ -24,8 +24,8 @@ class Admission:
     """Slots for requests with a bounded first-come queue before them; slots for tunnels without one."""
 
     __slots__ = (
-        "_has_left",
         "_is_closed",
+        "_is_empty",
         "_max_in_flight",
         "_max_tunnels",
         "_queue_size",
@@ -43,7 +43,7 @@ class Admission:
         self._waiting: dict[asyncio.Future[Place | OriginFailure], None] = {}
         """In order of arrival; a dict, because those who give up leave from the middle."""
         self._is_closed = False
-        self._has_left = asyncio.Event()
+        self._is_empty = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Admission in_flight={self.in_flight} queued={self.queued} tunnels={self.tunnels}>"
@@ -60,10 +60,14 @@ class Admission:
 
     def try_enter(self) -> Place | None:
         """A place if there is one without waiting and nobody waits; None: `enter` says why, or waits."""
+        return Place(self) if self.try_take() else None
+
+    def try_take(self) -> bool:
+        """The same, a bare slot: it ends with `give_back`, or in a `Place`."""
         if self._is_closed or self._waiting or self.in_flight >= self._max_in_flight:
-            return None
+            return False
         self.in_flight += 1
-        return Place(self)
+        return True
 
     async def enter(self, timeout: float) -> Place | OriginFailure:
         """A place, at once or after waiting for at most `timeout` seconds."""
@@ -88,20 +92,24 @@ class Admission:
         try:
             async with asyncio.timeout(timeout):
                 while self.in_flight:
-                    self._has_left.clear()
-                    await self._has_left.wait()
+                    self._is_empty.clear()
+                    await self._is_empty.wait()
         except TimeoutError:
             return
 
     def leave(self, held: _Held) -> None:
-        """For places: give back what it holds; a slot goes to whoever waits longest."""
+        """For places: give back what it holds."""
         if held is _Held.TUNNEL:
             self.tunnels -= 1
-        if held is not _Held.SLOT:
-            return
-        self._has_left.set()
+        elif held is _Held.SLOT:
+            self.give_back()
+
+    def give_back(self) -> None:
+        """A slot: it goes to whoever waits longest."""
         if not self._waiting:
             self.in_flight -= 1
+            if not self.in_flight:
+                self._is_empty.set()
             return
         waiter = next(iter(self._waiting))
         # Out of the queue with it now: until its task runs, it would bar newcomers from slots that are free.
@@ -132,6 +140,7 @@ class Place:
     __slots__ = ("_admission", "_held")
 
     def __init__(self, admission: Admission) -> None:
+        """For a slot that was taken."""
         self._admission = admission
         self._held = _Held.SLOT
 

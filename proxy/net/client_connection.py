@@ -153,7 +153,7 @@ class ClientConnection(RequestHandler):
             return
 
     def begin_plain(self) -> None:
-        """The plain lane's answer takes a while: what comes meanwhile has to wait."""
+        """The plain lane's answer takes a while: what comes meanwhile has to wait. May be said again."""
         self.is_answering = True
         self._is_quiet = False
 

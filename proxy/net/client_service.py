@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Any, Protocol, cast
@@ -17,15 +17,15 @@ import structlog
 from msgspec.structs import replace
 
 from proxy.config.schema import Config
-from proxy.model import NOT_ASKED, Answer, FailureKind, FieldNames, Hit, Outcome, Request, Tunnel
+from proxy.model import Answer, FailureKind, FieldNames, Hit, Outcome, Request, Tunnel
 from proxy.net import wire
 from proxy.net.aiohttp_shapes import Finished, Incoming
 from proxy.net.answering import NOTHING_SENT, Sent, send
 from proxy.net.client_connection import ClientConnection
 from proxy.net.client_turn import Turn
 from proxy.net.plain_head import read_plain
-from proxy.net.plain_lane import PlainFlow
-from proxy.net.received_body import ReceivedBody
+from proxy.net.protocols import PlainFlow
+from proxy.net.received_body import WholeBody
 from proxy.net.refusals import Refusal, problem_answer
 from proxy.net.request_reading import read_request
 from proxy.net.standing_hit import Tally
@@ -43,8 +43,9 @@ class Flow(PlainFlow, Protocol):
     def try_hit(self, request: Request, plan: Any) -> Answer | None:
         """The answer, if it takes no waiting."""
 
-    async def serve(self, request: Request, plan: Any, found: Any) -> Answer:
-        """The answer, whatever it takes; `found` is what L2 had, where it was asked."""
+
+Serve = Callable[[Request], Coroutine[Any, Any, Answer]]
+"""Gives the answer to a request, whatever it takes."""
 
 
 class Record(Protocol):
@@ -107,11 +108,10 @@ class ClientService:
         connection: ClientConnection,
         head: bytes,
         host: bytes,
-        plan: object,
+        serve: Serve,
         *,
         names: FieldNames,
         content: bytes = b"",
-        found: object = NOT_ASKED,
         sent: object | None = None,
     ) -> Request:
         """Answer a head that the plain lane has taken: in a task of its own, without aiohttp's request.
@@ -124,11 +124,11 @@ class ClientService:
             names,
             host=host,
             peer=connection.peer,
-            body=ReceivedBody.whole(len(content), content) if content else None,
+            body=WholeBody(len(content), content) if content else None,
             on_interim=turn.send_interim,
             sent=sent,
         )
-        self._begin(connection, self._answer_plain(turn, request, plan, found))
+        self._begin(connection, self._answer_plain(turn, request, serve))
         return request
 
     def begin_draining(self, connection: ClientConnection) -> None:
@@ -139,10 +139,10 @@ class ClientService:
         connection.begin_plain()
         spawn("plain request", answering, within=self.under_way, loop=connection.loop)
 
-    async def _answer_plain(self, turn: Turn, request: Request, plan: object, found: object) -> None:
+    async def _answer_plain(self, turn: Turn, request: Request, serve: Serve) -> None:
         may_go_on = False
         try:
-            asking = self._ask(request, plan, found)
+            asking = self._ask(request, serve)
             may_go_on = await self._answer(turn, request, asking, started_at=turn.connection.asked_at)
         finally:
             turn.connection.end_plain(may_go_on=may_go_on)
@@ -175,15 +175,13 @@ class ClientService:
             await turn.connection.linger()
         return persists
 
-    async def _ask(self, request: Request, plan: object = None, found: object = NOT_ASKED) -> Answer:
-        """The plan is None where nobody has made one yet: then L1 has not been asked either."""
+    async def _ask(self, request: Request, serve: Serve | None = None) -> Answer:
+        """By `serve`, where it is known that this takes waiting."""
         try:
-            if plan is None:
-                plan = self._flow.plan(request)
-                answer = self._flow.try_hit(request, plan)
-                if answer is not None:
-                    return answer
-            return await self._flow.serve(request, plan, found)
+            if serve is not None:
+                return await serve(request)
+            plan = self._flow.plan(request)
+            return self._flow.try_hit(request, plan) or await self._flow.serve(request, plan)
         except asyncio.CancelledError:
             # Not ours: what the flow waited for was cancelled. This client need not suffer in silence.
             if cast(asyncio.Task[object], asyncio.current_task()).cancelling():

@@ -28,19 +28,21 @@ class Departing(Protocol):
 class Departures:
     """The connections that hold something back; one for all of a kind."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_loop", "waiting")
 
     def __init__(self) -> None:
-        self._waiting: list[Departing] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The one that runs, once it is known: to ask for it takes a system call each time."""
+        self.waiting: list[Departing] = []
+        """They depart together. Whoever is the first here says so by `begin`."""
 
-    def add(self, connection: Departing) -> None:
-        """It departs before the loop waits for the next events; once for each call."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._depart)
-        self._waiting.append(connection)
+    def begin(self) -> None:
+        """Before the loop waits for the next events, they depart; once for each time that they are in it."""
+        self._loop = self._loop or asyncio.get_running_loop()
+        self._loop.call_soon(self._depart)
 
     def _depart(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, []
         for connection in waiting:
             try:
                 connection.depart()
@@ -67,7 +69,7 @@ class Outgoing:
         """
         held, transport = self._held, self.transport
         has_unsent = transport is not None and transport.get_write_buffer_size() > 0
-        if has_unsent or len(held) + len(data) > MOST_HELD_BYTES:
+        if has_unsent or len(data) > (MOST_HELD_BYTES - len(held) if held else MOST_HELD_BYTES):
             self.depart()
             self._held = data
             self.depart()
@@ -75,7 +77,10 @@ class Outgoing:
             self._held = held + data
         else:
             self._held = data
-            self._departures.add(self)
+            waiting = self._departures.waiting
+            if not waiting:
+                self._departures.begin()
+            waiting.append(self)
 
     def depart(self) -> None:
         """Hand over what is held, as far as the transport still takes it."""

@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from proxy.model import FailureKind, Framing, OriginFailure, Request
+from proxy.model import FailureKind, Framing, InboundBody, OriginFailure, Request
 from proxy.net.forwarding import interim_head
 from proxy.net.origin_connection import CloseCause, OriginConnection
-from proxy.net.received_body import ReceivedBody
+from proxy.net.received_body import ReceivedBody, WholeBody
 from proxy.net.response_head import Delimiter, ReceivedHead
 from proxy.net.response_parser import Begun, ResponseParser, read_begun
 from proxy.net.upload import frame_whole, send_body
@@ -34,6 +34,7 @@ class Exchange:
     """Begun by `begin`; `final_head` waits for the head, and `body` is what follows it."""
 
     __slots__ = (
+        "_arriving",
         "_has_partial_head",
         "_interim_heads",
         "_is_paused",
@@ -55,10 +56,12 @@ class Exchange:
         "head",
     )
 
-    body: ReceivedBody
+    body: InboundBody
     """From the head on."""
     delimiter: Delimiter
     """From the head on."""
+    _arriving: ReceivedBody
+    """The body, where it did not come whole with its head."""
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class Exchange:
 
     def begin(self, head: bytes) -> None:
         """Send the request's head, and its body while the response may already arrive."""
-        self.connection.attach(self)
+        self.connection.receiver = self
         body = self._request.body
         rest = None if body is None else body.take_rest()
         if body is not None and rest is None:
@@ -112,7 +115,7 @@ class Exchange:
     def go_on(self) -> None:
         """With a request that has been sent whole, and what comes for it from now on."""
         self._is_request_sent = True
-        self.connection.attach(self)
+        self.connection.receiver = self
 
     async def final_head(self) -> ReceivedHead | OriginFailure:
         """Wait for the final head; pass interim heads on, in order, before it."""
@@ -192,7 +195,7 @@ class Exchange:
     def _take_whole(self, begun: Begun) -> None:
         """All at once: what `on_final_head`, `on_piece` and `on_end` do one after the other."""
         self.head, self.delimiter = begun.head, begun.delimiter
-        self.body = ReceivedBody.whole(begun.delimiter.length, begun.rest)
+        self.body = WholeBody(begun.delimiter.length, begun.rest)
         self._end(self._cause_after_response(has_surplus=False))
         self._wake()
 
@@ -241,7 +244,7 @@ class Exchange:
         """From the parser."""
         self.head = head
         self.delimiter = delimiter
-        self.body = ReceivedBody(delimiter.length, self)
+        self.body = self._arriving = ReceivedBody(delimiter.length, self)
         if head.status >= 300:
             # RFC 9112 §9.5: cease sending what is refused; a 2xx may answer what we are still sending.
             self._stop_upload()
@@ -249,11 +252,11 @@ class Exchange:
 
     def on_piece(self, data: bytes) -> None:
         """From the parser."""
-        self.body.put(data)
+        self._arriving.put(data)
 
     def on_end(self, *, has_surplus: bool) -> None:
         """From the parser."""
-        self.body.finish()
+        self._arriving.finish()
         is_tunnel = self.head is not None and self.head.status == 101
         if not is_tunnel:
             self._end(self._cause_after_response(has_surplus=has_surplus))
@@ -300,7 +303,7 @@ class Exchange:
             return
         self.failure = failure
         if self.head is not None:
-            self.body.fail(failure)
+            self._arriving.fail(failure)
         self._end(cause)
         self._wake()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from email.utils import formatdate
-from typing import Any
+from typing import Any, TypeVar
 
 from lru import LRU
 
@@ -20,8 +20,11 @@ from proxy.config.origin import PRESERVE_HOST
 from proxy.config.schema import Forwarded
 from proxy.model import Cut, FieldNames, Fields, Placed, Request, ResponseHead, Values, cut_of
 from proxy.net.fields import list_members
+from proxy.net.line_form import LineForm, line_form
 from proxy.net.response_head import ReceivedHead
 from proxy.policy.tags import OUR_FIELDS
+
+T = TypeVar("T")
 
 PSEUDONYM = b"sidecache"
 """Our name in Via (RFC 9110 §7.6.3)."""
@@ -128,6 +131,7 @@ class RequestForwarding:
         "_config",
         "_cuts",
         "_dropped",
+        "_forms",
         "_host",
         "_keyed",
         "_names_peer",
@@ -154,6 +158,7 @@ class RequestForwarding:
         dropped |= {name for name, mode in rewritten.items() if mode != "pass"}
         self._dropped = dropped if self._host is None else dropped | {b"host"}
         self._cuts: LRU[_Circumstances, Cut] = LRU(MOST_CUTS)
+        self._forms: LRU[_Circumstances, LineForm] = LRU(MOST_CUTS)
 
     def fields(self, request: Request) -> Fields:
         """The fields that the origin gets, framing included."""
@@ -161,14 +166,15 @@ class RequestForwarding:
         names, (framing, size) = fields.layout, _framing(request)
         addresses = self._addresses(request.peer, fields.combined(_FOR))
         options, upgrade = fields.combined(b"connection"), request.upgrade
-        cut = self._cut(names, options, framing, upgrade, bool(addresses))
+        circumstances = names, options, framing, upgrade, bool(addresses)
+        cut = self._cuts.get(circumstances) or self._cut(circumstances)
         # In the order of `_lines`.
         values = (
             *fields.sent_values,
-            self._own_host,
             addresses,
-            request.scheme,
             size,
+            self._own_host,
+            request.scheme,
             _VIA[request.version[1]],
         )
         if upgrade:
@@ -186,20 +192,22 @@ class RequestForwarding:
         addresses = self._addresses(peer, None if given is None else values[given[0]])
         framing, size = (b"Content-Length", b"%d" % length) if length else _NO_LINE
         said = None if options is None else values[options[0]]
-        cut = self._cut(names, said, framing, False, bool(addresses))
-        return cut.names.encode(cut.pick((*values, self._own_host, addresses, _HTTP, size, _VIA[1])))
+        circumstances = names, said, framing, False, bool(addresses)
+        lines, pick = self._forms.get(circumstances) or self._form(circumstances)
+        return lines % pick((*values, addresses, size))
 
-    def _cut(
-        self, names: FieldNames, options: bytes | None, framing: bytes, upgrade: bool, has_addresses: bool
-    ) -> Cut:
-        circumstances = names, options, framing, upgrade, has_addresses
-        cut = self._cuts.get(circumstances)
-        return cut or _remember(self._cuts, circumstances, cut_of(self._lines(*circumstances)))
+    def _form(self, circumstances: _Circumstances) -> LineForm:
+        _, _, host, scheme, via = _places_behind(circumstances[0], 5)
+        known = {host: self._own_host, scheme: _HTTP, via: _VIA[1]}
+        return _remember(self._forms, circumstances, line_form(self._lines(*circumstances), known))
+
+    def _cut(self, circumstances: _Circumstances) -> Cut:
+        return _remember(self._cuts, circumstances, cut_of(self._lines(*circumstances)))
 
     def _lines(
         self, names: FieldNames, options: bytes | None, framing: bytes, upgrade: bool, has_addresses: bool
     ) -> list[Placed]:
-        host, addresses, scheme, size, via, connection, protocol = _places_behind(names, 7)
+        addresses, size, host, scheme, via, connection, protocol = _places_behind(names, 7)
         lines = names.placed(self._dropped | nominated(options, self._keyed))
         client_host = names.places.get(b"host")
         if self._host is not None or client_host is None:
@@ -245,12 +253,26 @@ def response_lines(names: FieldNames, *, via: bool) -> Callable[[Values], bytes]
     """
     if b"date" not in names.places:
         return None
+    placed = _lines_of_response((names, None, False, via))
+    _, via_place = _places_behind(names, 2)
+    shown = [line for line in placed if line[0].lower() not in OUR_FIELDS]
+    lines, pick = line_form(shown, {via_place: _VIA[1]})
+    return lambda values: lines % pick(values)
+
+
+def response_fields(names: FieldNames, *, via: bool) -> Callable[[Values], Fields] | None:
+    """The same, as the rest of the house knows them."""
+    if b"date" not in names.places:
+        return None
     cut = _cut_of_response((names, None, False, via))
-    shown = cut.names.without(OUR_FIELDS) or Cut(cut.names, tuple)
-    return lambda values: shown.names.encode(shown.pick(cut.pick((*values, b"", _VIA[1]))))
+    return lambda values: Fields.of(cut.names, cut.pick((*values, b"", _VIA[1])))
 
 
 def _cut_of_response(circumstances: _OfResponse) -> Cut:
+    return _remember(_cuts_of_responses, circumstances, cut_of(_lines_of_response(circumstances)))
+
+
+def _lines_of_response(circumstances: _OfResponse) -> list[Placed]:
     names, options, is_switched, has_via = circumstances
     date, via = _places_behind(names, 2)
     dropped = _DROPPED_IN_RESPONSES | nominated(options)
@@ -261,7 +283,7 @@ def _cut_of_response(circumstances: _OfResponse) -> Cut:
         lines.append((b"Date", date))
     if has_via:
         lines.append((b"Via", via))
-    return _remember(_cuts_of_responses, circumstances, cut_of(lines))
+    return lines
 
 
 def interim_head(received: ReceivedHead) -> ResponseHead:
@@ -271,11 +293,11 @@ def interim_head(received: ReceivedHead) -> ResponseHead:
     return ResponseHead(received.status, fields, received.reason)
 
 
-def _remember(cuts: LRU[Any, Cut], circumstances: tuple[Any, ...], cut: Cut) -> Cut:
+def _remember(memory: LRU[Any, T], circumstances: tuple[Any, ...], found: T) -> T:
     names, options, *_ = circumstances
     if not names.is_long and len(options or b"") <= MOST_OPTION_BYTES:
-        cuts[circumstances] = cut
-    return cut
+        memory[circumstances] = found
+    return found
 
 
 def _places_behind(names: FieldNames, count: int) -> range:

@@ -52,7 +52,7 @@ class Listener:
         self, flow: Flow, config: Config, metrics: Metrics, record: Record, origin: OriginClient
     ) -> None:
         self._service = ClientService(flow, config, metrics, record)
-        self._relay = Relay(origin, self._service)
+        self._relay = Relay(origin, self._service, flow)
         self._lane = self._plain_lane(flow, config.limits.head) if config.plain_lane else None
         self._connections = Connections(self._service, config.limits, metrics, self._lane)
         self._servers: list[asyncio.Server] = []
@@ -105,7 +105,7 @@ class Listener:
             told = {"version": aiohttp.__version__, "head": head.decode()}
             _log.warning("plain lane off: aiohttp reads a head otherwise", **told)
             return None
-        return PlainLane(flow, self._service, relay=self._relay.begin, max_head=max_head)
+        return PlainLane(flow, self._service, relay=self._relay, max_head=max_head)
 
     def drain(self) -> None:
         """Make every answer the last of its connection; go on accepting.

@@ -15,15 +15,25 @@ from collections.abc import Set as AbstractSet
 from typing import cast
 
 from proxy.config.schema import Forwarded, Limits, Origin
-from proxy.model import FailureKind, FieldNames, OriginFailure, OriginResponse, Request, Values
+from proxy.model import (
+    FailureKind,
+    FieldNames,
+    Framing,
+    OriginFailure,
+    OriginResponse,
+    Request,
+    ResponseHead,
+    Values,
+)
 from proxy.net.admission import Admission, Place
 from proxy.net.dialing import Dialer
 from proxy.net.exchange import Exchange, Patience
 from proxy.net.forwarding import RequestForwarding, response_head
-from proxy.net.origin_connection import CloseCause, OriginConnection, Receiver
+from proxy.net.origin_connection import CloseCause, OriginConnection
 from proxy.net.origin_record import OriginRecord
 from proxy.net.origin_tunnel import OriginTunnel
 from proxy.net.pool import Pool
+from proxy.net.received_body import WholeBody
 from proxy.net.request_head import encode_request_head
 from proxy.net.response_head import ReceivedHead
 from proxy.net.sent_plain import SentPlain
@@ -71,7 +81,9 @@ class OriginClient:
             max_in_flight=config.max_in_flight, queue_size=config.queue.size, max_tunnels=limits.tunnels
         )
         self._pool = Pool(config.pool, dialer, metrics, monotonic=monotonic)
-        self._exchanges: dict[Exchange | SentPlain, Place] = {}
+        self._exchanges: dict[Exchange, Place] = {}
+        self._plain: dict[SentPlain, None] = {}
+        """Those that nobody has taken over."""
         metrics.gauges |= {
             "origin_in_flight": lambda: {(): self._admission.in_flight},
             "origin_queue": lambda: {(): self._admission.queued},
@@ -98,8 +110,9 @@ class OriginClient:
         self._admission.close()
         await self._admission.wait_until_empty(timeout)
         self._pool.close()
-        for exchange in tuple(self._exchanges):
-            exchange.shut_down()
+        under_way: tuple[SentPlain | Exchange, ...] = (*self._plain, *self._exchanges)
+        for one in under_way:
+            one.shut_down()
 
     def try_send(
         self, sent: SentPlain, line: bytes, names: FieldNames, values: Values, *, peer: str, content: bytes
@@ -109,36 +122,46 @@ class OriginClient:
         `line` has its method and target, `content` its body; what arrives for it is `sent`'s.
         """
         lines = self._forwarding.plain_lines(names, values, peer=peer, length=len(content))
-        place = self._admission.try_enter()
-        if place is None:
+        if not self._admission.try_take():
             return False
-        connection = self._pool.take_idle()
+        sent.sent_at = now = self._monotonic()
+        connection = self._pool.take_idle(now)
         if connection is None:
-            place.leave()
+            self._admission.give_back()
             return False
-        sent.connection, sent.place = connection, place
-        sent.requested_at, sent.sent_at = self._clock(), self._monotonic()
-        self._exchanges[sent] = place
-        connection.attach(cast(Receiver, sent))
+        sent.connection, sent.requested_at = connection, self._clock()
+        self._plain[sent] = None
+        connection.receiver = sent
         # As `encode_request_head` writes it, who checks what no byte of a plain head can do: forge a line.
         connection.hold(b"%b HTTP/1.1\r\n%b\r\n%b" % (line, lines, content))
         connection.deadline.set(self._patience.response)
+        sent.is_sent = True
         return True
 
-    def end(self, sent: SentPlain, status: int, *, route: str) -> bool:
-        """Its answer is here, whole; False: it took so long that this is `fetch`'s to tell."""
+    def seconds_waited(self, sent: SentPlain) -> float | None:
+        """For its answer, which is here; None: so long that this is `fetch`'s to tell."""
         seconds = self._monotonic() - sent.sent_at
-        if not self._record.answered(status, route=route, seconds=seconds):
-            return False
-        sent.head = status
-        sent.connection.detach()
-        self._on_end(sent, None)
-        return True
+        return None if seconds > self._record.slow_after else seconds
+
+    def received(self, sent: SentPlain, head: ResponseHead, content: bytes) -> OriginResponse:
+        """Its answer, which is here whole, and the length of its body stated."""
+        body = WholeBody(len(content), content)
+        return OriginResponse(head, body, Framing.LENGTH, sent.requested_at, self._clock())
+
+    def end(self, sent: SentPlain, status: int, *, route: str, seconds: float) -> None:
+        """Its answer is here, whole, after so long."""
+        self._record.answered(status, route=route, seconds=seconds)
+        del self._plain[sent]
+        connection = sent.connection
+        connection.detach()
+        self._pool.give_back(connection, sent.sent_at + seconds)
+        self._admission.give_back()
 
     def take_over(self, sent: SentPlain, request: Request) -> Exchange:
         """The exchange that it goes on as; `fetch` waits for it when it is asked for this request."""
+        del self._plain[sent]
+        sent.place = Place(self._admission)
         exchange = sent.exchange = self._exchange(request, sent.connection, sent.place)
-        del self._exchanges[sent]
         exchange.go_on()
         return exchange
 
@@ -170,7 +193,7 @@ class OriginClient:
             return place
         outcome: OriginResponse | OriginFailure | None = None
         try:
-            connection = None if request.upgrade else self._pool.take_idle()
+            connection = None if request.upgrade else self._pool.take_idle(self._monotonic())
             if connection is None:
                 opened = await self._pool.acquire(fresh=request.upgrade, timeout=max(patience, 0))
                 if isinstance(opened, OriginFailure):
@@ -209,7 +232,7 @@ class OriginClient:
     ) -> OriginResponse | OriginFailure:
         """Sent on this connection, and once more on a fresh one where that is allowed."""
         while True:
-            if sent is None or sent.exchange is None:
+            if sent is None:
                 exchange = self._exchange(request, connection, place)
                 requested_at, sent_at = self._clock(), self._monotonic()
             else:
@@ -275,7 +298,7 @@ class OriginClient:
         self._record.tunnel()
         return OriginTunnel(exchange)
 
-    def _on_end(self, exchange: Exchange | SentPlain, cause: CloseCause | None) -> None:
+    def _on_end(self, exchange: Exchange, cause: CloseCause | None) -> None:
         place = self._exchanges.pop(exchange)
         if place.is_tunnel and cause is not CloseCause.SHUTDOWN:
             cause = CloseCause.TUNNEL

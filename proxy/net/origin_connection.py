@@ -64,8 +64,8 @@ class OriginConnection(Outgoing, asyncio.BufferedProtocol):
     """A connection to the origin; `close` is its only end and reports its cause once."""
 
     __slots__ = (
+        "_is_paused",
         "_poll",
-        "_receiver",
         "_writable",
         "deadline",
         "idle_since",
@@ -74,6 +74,7 @@ class OriginConnection(Outgoing, asyncio.BufferedProtocol):
         "loop",
         "on_closed",
         "opened_at",
+        "receiver",
     )
 
     def __init__(self, *, opened_at: float, departures: Departures) -> None:
@@ -88,24 +89,23 @@ class OriginConnection(Outgoing, asyncio.BufferedProtocol):
         self.loop = asyncio.get_running_loop()
         """Kept: to ask for it takes a system call each time."""
         self.deadline = Deadline(self.loop, self._on_deadline)
+        self._is_paused = False
         self._poll = select.poll()
-        self._receiver: Receiver | None = None
+        self.receiver: Receiver | None = None
+        """Gets what arrives; None: it is unasked for."""
         self._writable: asyncio.Future[None] | None = None
         """Not None while the transport wants no more."""
 
     def __repr__(self) -> str:
-        state = "closed" if self.is_closed else "busy" if self._receiver else "idle"
+        state = "closed" if self.is_closed else "busy" if self.receiver else "idle"
         return f"<OriginConnection {state}{' reused' if self.is_reused else ''}>"
-
-    def attach(self, receiver: Receiver) -> None:
-        """From now on the receiver gets what arrives."""
-        self._receiver = receiver
 
     def detach(self) -> None:
         """The response is complete: whatever arrives from now on is unasked for."""
-        self._receiver = None
+        self.receiver = None
         self.deadline.clear()
-        self.resume_reading()
+        if self._is_paused:
+            self.resume_reading()
 
     def is_usable(self) -> bool:
         """Open, and the origin has sent nothing: neither bytes nor its close, also not to the kernel only."""
@@ -137,11 +137,13 @@ class OriginConnection(Outgoing, asyncio.BufferedProtocol):
 
     def pause_reading(self) -> None:
         """Let the origin wait."""
+        self._is_paused = True
         if self.transport is not None and self.transport.is_reading():
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take bytes again."""
+        self._is_paused = False
         if self.transport is not None and not self.is_closed and not self.transport.is_reading():
             self.transport.resume_reading()
 
@@ -150,7 +152,7 @@ class OriginConnection(Outgoing, asyncio.BufferedProtocol):
         if self.is_closed:
             return
         self.is_closed = True
-        self._receiver = None
+        self.receiver = None
         self.deadline.close()
         self._release_writers()
         if self.transport is not None:
@@ -178,22 +180,22 @@ class OriginConnection(Outgoing, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Called by the loop when it has read."""
-        if self._receiver is not None:
-            self._receiver.on_bytes(bytes(_READ_BUFFER[:nbytes]))
+        if self.receiver is not None:
+            self.receiver.on_bytes(_READ_BUFFER[:nbytes].tobytes())
             return
         self.close(CloseCause.IDLE_DATA)
 
     def eof_received(self) -> bool:
         """Called by the loop, which closes the transport unless told True."""
-        if self._receiver is None:
+        if self.receiver is None:
             self.close(CloseCause.ORIGIN_CLOSED)
             return False
-        return self._receiver.on_eof() and self._can_half_close()
+        return self.receiver.on_eof() and self._can_half_close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
-        if self._receiver is not None:
-            self._receiver.on_lost(exc)
+        if self.receiver is not None:
+            self.receiver.on_lost(exc)
         self.close(CloseCause.ORIGIN_CLOSED if exc is None else CloseCause.ERROR)
         self.forget()
         self.transport = None
@@ -216,5 +218,5 @@ class OriginConnection(Outgoing, asyncio.BufferedProtocol):
         self._writable = None
 
     def _on_deadline(self) -> None:
-        if self._receiver is not None:
-            self._receiver.on_deadline()
+        if self.receiver is not None:
+            self.receiver.on_deadline()

@@ -7,21 +7,31 @@ and write heads with the same `wire.py`: a lane never changes an answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from aiohttp.web_protocol import RequestHandler
 from lru import LRU
 
-from proxy.model import NO_FIELDS, Entry, FieldLine, FieldNames, Fields, Hit, PassTerms, Request
+from proxy.model import (
+    NO_FIELDS,
+    NOT_ASKED,
+    Entry,
+    FieldLine,
+    FieldNames,
+    Fields,
+    Found,
+    Hit,
+    Request,
+)
 from proxy.net.head_memo import HeadMemo
 from proxy.net.head_reading import HEAD_END
 from proxy.net.plain_head import IF_NONE_MATCH, Shape, names_in, read_plain, shape_of
 from proxy.net.planned import Planned
+from proxy.net.protocols import PlainFlow
 from proxy.net.request_reading import normal_host
 from proxy.net.standing_hit import AGAIN_SECONDS, MOST_BYTES, Said, Standing, pieces_of
 from proxy.net.turns import Turns
@@ -30,6 +40,7 @@ from proxy.policy.preconditions import has_tag
 if TYPE_CHECKING:
     from proxy.net.client_connection import ClientConnection
     from proxy.net.client_service import ClientService
+    from proxy.net.relay import Relay
 
 _H = b"HEAD"[0]
 _BEGINNINGS = (b"GET /", b"HEAD /", b"POST /", b"PUT /", b"PATCH /", b"DELETE /")
@@ -56,49 +67,14 @@ _TOUCHED = (
 )
 
 
-class PlainFlow(Protocol):
-    """What the lane wants of the engine."""
-
-    @property
-    def telling_fields(self) -> AbstractSet[bytes]:
-        """The request fields (lower case) that a plan may depend on, beside method, target and host."""
-
-    def plan(self, request: Request) -> Any:
-        """What the request asks for, as far as it depends neither on the time nor on what is stored."""
-
-    def pass_terms(self, plan: Any, request: Request) -> PassTerms | None:
-        """How the origin's answer goes to the client, where that is all to be done; None: `serve` knows."""
-
-    def plain_hit(self, plan: Any) -> Hit | None:
-        """What is stored for it, if the whole of that answers it now."""
-
-    def lasting(self, plan: Any, hit: Hit) -> Any | None:
-        """By what `still_lasts` knows that `plain_hit` would say the same again; None: it cannot know."""
-
-    def still_lasts(self, plan: Any, lasting: Any) -> bool:
-        """Would it, now? Asked instead of `plain_hit`, and counts as a use like it."""
-
-    def ask_l2(self, plan: Any, then: Callable[[Entry | None], None]) -> bool:
-        """Ask L2 for it, where that is next; `then` is called once, in a later step. False: not asked."""
-
-    def plain_hit_l2(self, plan: Any, found: Entry | None) -> Hit | None:
-        """What L2 had, if the whole of that answers now."""
-
-    def is_not_modified(self, request: Request, hit: Hit) -> bool:
-        """May the client keep what it has, by this request's conditions?"""
-
-
 Asked = tuple[Planned, Sequence[FieldLine], FieldNames]
 """What a head asks for, under which conditions, and its names. No class: made for each request."""
-Relay = Callable[["ClientConnection", bytes, Planned, FieldNames, bytes], bool]
-"""Client, head, what is planned, the head's names, and the body."""
 
 
 class PlainLane:
     """Shared by all connections of the process."""
 
     def __init__(self, flow: PlainFlow, service: ClientService, *, relay: Relay, max_head: int) -> None:
-        """`relay` may send what passes, and then answers it: False, where it has done nothing."""
         self._relay = relay
         self._flow = flow
         self._service = service
@@ -147,42 +123,89 @@ class PlainLane:
                 asked = self._asked(connection, head, content, started_at)
                 if asked is None:
                     return False
-            planned = asked[0]
-            said = self._said_by_l1(asked, started_at)
-            if said is None:
-                then = partial(self._answer_from_l2, connection, head, asked)
-                is_waiting = not content and self._flow.ask_l2(planned.plan, then)
+            planned, held = asked[0], None
+            standing = planned.standing
+            if standing is not None and self._flow.still_lasts(planned.plan, standing.lasting):
+                said = self._said_again(standing, asked)
+            else:
+                planned.standing, held = None, self._flow.held(planned.plan)
+                said = None if held is None else self._said_first(held, asked, started_at)
         except Exception:  # noqa: BLE001 - nothing is sent: the whole lane meets the defect again, and tells it
             return False
         if said is not None:
             self._answer(connection, head, planned, said)
-        elif is_waiting:
-            self._asking += 1
-            connection.begin_plain()
-        elif planned.terms is None or not self._relay(connection, head, planned, asked[2], content):
-            self._service.begin_plain(
-                connection, head, planned.host, planned.plan, names=asked[2], content=content
-            )
+        elif content or not self._ask_l2(connection, head, asked, held):
+            self._ask_origin(connection, head, asked, content, is_held=held is not None)
         return True
 
-    def _said_by_l1(self, asked: Asked, now: float) -> Said | None:
+    def _ask_l2(self, connection: ClientConnection, head: bytes, asked: Asked, held: Any | None) -> bool:
+        """False: it has no say."""
+        try:
+            then = partial(self._answer_from_l2, connection, head, asked)
+            is_asked = self._flow.ask_l2(asked[0].plan, held, then)
+        except Exception:  # noqa: BLE001 - what is served by the whole flow meets the defect again, and tells it
+            return False
+        if is_asked:
+            self._asking += 1
+            connection.begin_plain()
+        return is_asked
+
+    def _ask_origin(
+        self,
+        connection: ClientConnection,
+        head: bytes,
+        asked: Asked,
+        content: bytes = b"",
+        *,
+        is_held: bool = False,
+        found: Found = NOT_ASKED,
+    ) -> None:
+        """What passes, or what no tier has, in one step; all else by the whole flow."""
+        planned, _, names = asked
+        if planned.terms is not None:
+            if self._relay.pass_on(connection, head, planned, names, content):
+                return
+        elif not is_held and self._fill(connection, head, asked, found):
+            return
+        serve = partial(self._flow.serve, plan=planned.plan, found=found)
+        self._service.begin_plain(connection, head, planned.host, serve, names=names, content=content)
+
+    def _fill(self, connection: ClientConnection, head: bytes, asked: Asked, found: Found) -> bool:
+        """False: nothing is begun."""
+        planned, conditions, names = asked
+        if conditions or not planned.wants_body:
+            return False
+        try:
+            request = read_plain(head, names, host=planned.host, peer=connection.peer)
+            fill = self._flow.begin_fill(planned.plan, request, found)
+        except Exception:  # noqa: BLE001 - what is served by the whole flow meets the defect again, and tells it
+            return False
+        if fill is not None:
+            self._relay.fill(connection, head, planned, request, fill)
+        return fill is not None
+
+    def _said_first(self, held: Any, asked: Asked, now: float) -> Said | None:
+        """Of what L1 holds; None: that does not answer."""
+        planned = asked[0]
+        hit = self._flow.plain_hit(planned.plan, held)
+        standing = planned.standing = None if hit is None else self._stand(planned, hit, now)
+        if standing is None:
+            return None if hit is None else self._said(hit, asked)
+        return self._said_again(standing, asked)
+
+    def _said_again(self, standing: Standing, asked: Asked) -> Said | None:
+        """Of a hit that stands."""
         planned, conditions, _ = asked
-        standing = planned.standing
-        if standing is None or not self._flow.still_lasts(planned.plan, standing.lasting):
-            hit = self._flow.plain_hit(planned.plan)
-            standing = planned.standing = None if hit is None else self._stand(planned, hit, now)
-            if standing is None:
-                return None if hit is None else self._said(hit, asked)
         if conditions:
             if conditions == standing.kept_by:
                 return standing.kept
             if self._may_keep(planned, conditions, standing.hit):
                 return standing.keep(conditions, with_x=self._service.with_x_cache_status)
-        return standing.whole or self._fill(standing, planned)
+        return standing.whole or self._write(standing, planned)
 
-    def _fill(self, standing: Standing, planned: Planned) -> Said:
+    def _write(self, standing: Standing, planned: Planned) -> Said:
         with_x = self._service.with_x_cache_status
-        return standing.fill(wants_body=planned.wants_body, with_x=with_x)
+        return standing.write(wants_body=planned.wants_body, with_x=with_x)
 
     def _stand(self, planned: Planned, hit: Hit, now: float) -> Standing | None:
         """None: it is asked for too seldom, or too large, to keep its bytes."""
@@ -204,9 +227,7 @@ class PlainLane:
                 hit = self._flow.plain_hit_l2(planned.plan, found)
                 said = None if hit is None else self._said(hit, asked)
         if said is None:
-            self._service.begin_plain(
-                connection, head, planned.host, planned.plan, names=asked[2], found=found
-            )
+            self._ask_origin(connection, head, asked, found=found)
             return
         is_complete = self._answer(connection, head, planned, said)
         connection.end_plain(may_go_on=is_complete)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from proxy.model import PassTerms
+from proxy.model import RelayTerms
 from proxy.net.standing_hit import Standing
 
 
@@ -18,7 +18,7 @@ class Planned(Struct, gc=False, eq=False):
     """Method and target."""
     wants_body: bool
     """GET, not HEAD."""
-    terms: PassTerms | None = None
+    terms: RelayTerms | None = None
     """How the origin's answer goes to the client, where that is all there is to it."""
     standing: Standing | None = None
     again_until: float = 0.0

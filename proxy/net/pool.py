@@ -46,9 +46,11 @@ class Pool:
         self._idle_timeout = config.idle_timeout
         self._idle: deque[OriginConnection] = deque()
         """Longest idle first."""
-        self._in_use: set[OriginConnection] = set()
+        self._present: set[OriginConnection] = set()
+        """All that take room: the idle ones and those in use."""
         self._opening = 0
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Event | None = None
+        """Only while somebody waits for it."""
 
     def __repr__(self) -> str:
         return f"<Pool idle={self.idle} in_use={self.in_use} opening={self._opening}>"
@@ -61,7 +63,7 @@ class Pool:
     @property
     def in_use(self) -> int:
         """Connections that serve a request."""
-        return len(self._in_use)
+        return len(self._present) - len(self._idle)
 
     def states(self) -> dict[tuple[str, ...], float]:
         """For the gauge."""
@@ -73,7 +75,7 @@ class Pool:
 
     async def acquire(self, *, fresh: bool, timeout: float) -> OriginConnection | OriginFailure:
         """A connection, idle or new; `fresh`: a new one in any case."""
-        if not fresh and (connection := self.take_idle()):
+        if not fresh and (connection := self.take_idle(self._monotonic())):
             return connection
         try:
             async with asyncio.timeout(timeout):
@@ -83,26 +85,33 @@ class Pool:
 
     def release(self, connection: OriginConnection, cause: CloseCause | None) -> None:
         """Give a connection back; with a cause it is closed for it."""
-        now = self._monotonic()
-        cause = cause or self._cause_to_retire(connection, now)
-        if cause is not None:
+        if cause is None:
+            self.give_back(connection, self._monotonic())
+        else:
             connection.close(cause, gently=cause is CloseCause.TUNNEL)
-            return
-        self._in_use.discard(connection)
-        connection.idle_since = now
-        self._idle.append(connection)
-        self._changed.set()
+
+    def give_back(self, connection: OriginConnection, now: float) -> None:
+        """The same, of one without fault; `now` on the monotonic clock."""
+        if self._is_closed:
+            connection.close(CloseCause.SHUTDOWN)
+        elif now - connection.opened_at >= self._max_lifetime:
+            connection.close(CloseCause.LIFETIME)
+        else:
+            connection.idle_since = now
+            self._idle.append(connection)
+            if self._changed is not None:
+                self._tell()
 
     def let_go(self, connection: OriginConnection) -> None:
         """It has become a tunnel: others get its room. Its end is still counted."""
-        self._in_use.discard(connection)
-        self._changed.set()
+        self._present.discard(connection)
+        self._tell()
 
     def sweep(self) -> None:
         """Close the idle connections that have become too old."""
         now = self._monotonic()
         for connection in tuple(self._idle):
-            cause = self._cause_to_close_idle(connection, now)
+            cause = self._cause_of_age(connection, now)
             if cause is not None:
                 connection.close(cause)
 
@@ -121,7 +130,7 @@ class Pool:
             self._maintenance.cancel()
         for connection in tuple(self._idle):
             connection.close(CloseCause.SHUTDOWN)
-        self._changed.set()
+        self._tell()
 
     async def _maintain(self) -> None:
         while True:
@@ -129,31 +138,27 @@ class Pool:
             await self.top_up()
             await asyncio.sleep(MAINTENANCE_SECONDS)
 
-    def take_idle(self) -> OriginConnection | None:
+    def take_idle(self, now: float) -> OriginConnection | None:
         """The idle connection that was used last; None: there is none that can be used."""
-        now = self._monotonic()
         while self._idle:
             connection = self._idle[-1]
-            cause = self._cause_to_close_idle(connection, now)
-            if cause is None and not connection.is_usable():
-                cause = CloseCause.ORIGIN_CLOSED
-            if cause is None:
+            cause = self._cause_of_age(connection, now)
+            if cause is None and connection.is_usable():
                 connection.is_reused = True
-                self._in_use.add(self._idle.pop())
-                return connection
-            connection.close(cause)
+                return self._idle.pop()
+            connection.close(cause or CloseCause.ORIGIN_CLOSED)
         return None
 
     async def _wait_or_open(self, *, fresh: bool) -> OriginConnection | OriginFailure:
         """Only connections being opened ahead of need can take a request's room, and not for long."""
         while not self._is_closed:
-            if not fresh and (connection := self.take_idle()):
+            if not fresh and (connection := self.take_idle(self._monotonic())):
                 return connection
             if not self._has_room() and self._idle:
                 self._idle[0].close(CloseCause.IDLE)
             if self._has_room():
                 return await self._open()
-            self._changed.clear()
+            self._changed = self._changed or asyncio.Event()
             await self._changed.wait()
         return _CLOSED
 
@@ -163,7 +168,7 @@ class Pool:
             connection = await self._dialer.dial(opened_at=self._monotonic())
         finally:
             self._opening -= 1
-            self._changed.set()
+            self._tell()
         if isinstance(connection, OriginFailure):
             return connection
         connection.on_closed = self._forget
@@ -171,25 +176,26 @@ class Pool:
         if self._is_closed:
             connection.close(CloseCause.SHUTDOWN)
             return _CLOSED
-        self._in_use.add(connection)
+        self._present.add(connection)
         return connection
 
     def _has_room(self) -> bool:
-        return self.idle + self.in_use + self._opening < self._config.max_connections
+        return len(self._present) + self._opening < self._config.max_connections
 
-    def _cause_to_retire(self, connection: OriginConnection, now: float) -> CloseCause | None:
-        if self._is_closed:
-            return CloseCause.SHUTDOWN
-        return CloseCause.LIFETIME if now - connection.opened_at >= self._max_lifetime else None
-
-    def _cause_to_close_idle(self, connection: OriginConnection, now: float) -> CloseCause | None:
+    def _cause_of_age(self, connection: OriginConnection, now: float) -> CloseCause | None:
         if now - connection.idle_since >= self._idle_timeout:
             return CloseCause.IDLE
-        return self._cause_to_retire(connection, now)
+        return CloseCause.LIFETIME if now - connection.opened_at >= self._max_lifetime else None
+
+    def _tell(self) -> None:
+        """Who waits looks again."""
+        changed, self._changed = self._changed, None
+        if changed is not None:
+            changed.set()
 
     def _forget(self, connection: OriginConnection, cause: CloseCause) -> None:
         self._metrics.origin_connections_closed.add(cause.value)
-        self._in_use.discard(connection)
+        self._present.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-        self._changed.set()
+        self._tell()

@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
+from msgspec import Struct
+
 from proxy.model import BodyBroken, FailureKind, OriginFailure
 
 HIGH_WATER = 64 * 1024
@@ -29,6 +31,26 @@ class Source(Protocol):
 
     def stop(self) -> None:
         """Nobody will read the rest."""
+
+
+class WholeBody(Struct, gc=False, eq=False):
+    """A `Body` that has arrived to its end; `length` is what its head stated."""
+
+    length: int | None
+    unread: bytes
+
+    async def read(self) -> bytes:
+        """All of it, then b""."""
+        return self.take_rest()
+
+    def take_rest(self) -> bytes:
+        """All of it, unless it was taken before."""
+        rest, self.unread = self.unread, b""
+        return rest
+
+    def abandon(self) -> None:
+        """Drop what is unread."""
+        self.unread = b""
 
 
 class ReceivedBody:
@@ -55,16 +77,6 @@ class ReceivedBody:
         self._is_paused = False
         self._failure: OriginFailure | None = None
         self._waiter: asyncio.Future[None] | None = None
-
-    @classmethod
-    def whole(cls, length: int | None, content: bytes) -> ReceivedBody:
-        """One that has arrived to its end; `length` is what its head stated."""
-        body = cls(length, None)
-        body.is_complete = True
-        if content:
-            body._pieces.append(content)
-            body._unread = len(content)
-        return body
 
     async def read(self) -> bytes:
         """The next piece as it arrived; b"" at the end. What arrived before a failure comes before it."""

@@ -1,4 +1,4 @@
-"""A plain request at the origin, for which nobody waits yet."""
+"""A plain request to the origin, for which nobody waits yet."""
 
 from __future__ import annotations
 
@@ -10,22 +10,36 @@ from proxy.net.origin_connection import OriginConnection
 
 
 class SentPlain(ABC):
-    """One that `OriginClient.try_send` has sent. It receives, until `take_over` makes an exchange of it."""
+    """One for `OriginClient.try_send`. Then it receives, until `take_over` makes an exchange of it."""
 
-    __slots__ = ("connection", "exchange", "head", "place", "requested_at", "sent_at")
+    __slots__ = ("connection", "exchange", "is_sent", "place", "requested_at", "sent_at")
 
     connection: OriginConnection
-    place: Place
     requested_at: float
     """Epoch seconds."""
     sent_at: float
     """On the monotonic clock."""
+    exchange: Exchange
+    """This and its place: once it was taken over."""
+    place: Place
+    is_sent: bool
+    """Set by `try_send`."""
 
-    def __init__(self) -> None:
-        self.head: object | None = None
-        """Not None once its answer is here."""
-        self.exchange: Exchange | None = None
-        """Not None once it was taken over."""
+    @abstractmethod
+    def on_bytes(self, data: bytes) -> None:
+        """From its connection, as all below."""
+
+    @abstractmethod
+    def on_eof(self) -> bool:
+        """The origin closed its side."""
+
+    @abstractmethod
+    def on_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+
+    @abstractmethod
+    def on_deadline(self) -> None:
+        """No answer has come in time."""
 
     @abstractmethod
     def shut_down(self) -> None:

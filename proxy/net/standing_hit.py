@@ -52,7 +52,7 @@ class Standing(Struct, gc=False, eq=False):
     kept_by: Sequence[FieldLine] = ()
     """The conditions with which somebody got it last: whoever has the same may have it, too."""
 
-    def fill(self, *, wants_body: bool, with_x: bool) -> Said:
+    def write(self, *, wants_body: bool, with_x: bool) -> Said:
         """Make `whole`."""
         pieces = pieces_of(self.hit, wants_body=wants_body, with_x=with_x)
         whole = self.whole = self.hit, self.tally, pieces

@@ -78,7 +78,7 @@ def response_head(
     """The whole head, the empty line included."""
     parts = [_status_line(answer.status, answer.reason), answer.lines, answer.extra]
     if answer.age is not None:
-        parts.append(b"Age: %d\r\n" % answer.age)
+        parts.append(age_line(answer.age))
     if answer.cache_status is not None:
         parts.append(b"Cache-Status: %b\r\n" % format_cache_status(answer.cache_status))
         if with_x_cache_status:
@@ -102,20 +102,26 @@ def hit_head(hit: Hit, body: bytes, *, with_x_cache_status: bool) -> bytes:
     return form % (lines, hit.age, hit.ttl, len(stored.body), body)
 
 
-def passed_form(status: int, reason: bytes, cache_status: CacheStatus, word: str) -> bytes:
+def relayed_form(status: int, reason: bytes, cache_status: CacheStatus, word: str) -> bytes:
     """What `response_head` writes before a body of stated length if the connection stays open, as a format.
 
-    To be filled with its lines, its length and the body. `word`: of X-Cache-Status; empty: it is not sent.
+    To be filled with its lines, the line of its age, its length and the body. `word`: of X-Cache-Status;
+    empty: it is not sent.
     """
     return b"".join(
         (
             _escaped(_status_line(status, reason)),
-            b"%b",
+            b"%b%b",
             b"Cache-Status: %b\r\n" % _escaped(format_cache_status(cache_status)),
             b"X-Cache-Status: %b\r\n" % word.encode() if word else b"",
             b"Content-Length: %d\r\n\r\n%b",
         )
     )
+
+
+def age_line(age: int) -> bytes:
+    """How old the answer is."""
+    return b"Age: %d\r\n" % age
 
 
 def interim_head(head: ResponseHead) -> bytes:

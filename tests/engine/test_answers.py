@@ -31,8 +31,10 @@ def test_a_stored_response_is_given_whole() -> None:
 
 
 def test_the_origins_own_lines_may_stand_in() -> None:
-    answer = answers.from_stored(get(), TAGGED, HIT, Outcome.MISS, now=NOW, route="all", lines=b"Own: 1\r\n")
-    assert answer.lines == b"Own: 1\r\n"
+    own = head((b"Own", b"1"), (b"Age", b"7"), dated=False)
+    answer = answers.from_stored(get(), TAGGED, HIT, Outcome.MISS, now=NOW, route="all", head=own)
+    # An age is ours to say.
+    assert (answer.lines, answer.age) == (b"Own: 1\r\n", 0)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from proxy.engine.unsafe_methods import NAMING_FIELDS
-from proxy.model import CacheStatus, FieldLine, Forward, Outcome, PassTerms, Request
+from proxy.model import CacheStatus, FieldLine, Forward, Outcome, RelayTerms, Request
 from tests.support.engine_fakes import Engine
 from tests.support.routing import get
 
 
-def terms(engine: Engine, request: Request) -> PassTerms | None:
+def terms(engine: Engine, request: Request) -> RelayTerms | None:
     return engine.flow.pass_terms(engine.flow.plan(request), request)
 
 

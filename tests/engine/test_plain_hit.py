@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from proxy.engine.plan import Plan
 from proxy.engine.request_flow import Lasting
 from proxy.model import (
     Entry,
@@ -34,8 +35,14 @@ async def filled(*lines: FieldLine, control: bytes = SHARED, **policy: object) -
     return engine
 
 
+def hit_for(engine: Engine, plan: Plan) -> Hit | None:
+    """As the lane asks."""
+    held = engine.flow.held(plan)
+    return None if held is None else engine.flow.plain_hit(plan, held)
+
+
 def plain(engine: Engine, *lines: FieldLine, method: str = "GET") -> Hit | None:
-    return engine.flow.plain_hit(engine.flow.plan(get(b"/", *lines, method=method)))
+    return hit_for(engine, engine.flow.plan(get(b"/", *lines, method=method)))
 
 
 async def test_it_is_what_try_hit_answers_with() -> None:
@@ -94,7 +101,7 @@ async def test_a_bypass_an_expired_and_a_missing_answer_are_none() -> None:
     engine = await filled()
 
     assert plain(engine, method="POST") is None
-    assert engine.flow.plain_hit(engine.flow.plan(get(b"/other"))) is None
+    assert hit_for(engine, engine.flow.plan(get(b"/other"))) is None
     engine.step(101)
     assert plain(engine) is None
 
@@ -124,7 +131,7 @@ async def test_after_l1_ttl_l2_is_asked_first() -> None:
 
 def lasting(engine: Engine) -> Lasting | None:
     plan = engine.flow.plan(get())
-    hit = engine.flow.plain_hit(plan)
+    hit = hit_for(engine, plan)
     assert hit is not None
     return engine.flow.lasting(plan, hit)
 
@@ -208,7 +215,7 @@ async def test_a_hit_lasts_no_longer_than_l1_may_answer_alone() -> None:
 async def test_who_asks_for_more_is_answered_anew_each_time() -> None:
     engine = await filled()
     plan = engine.flow.plan(get(b"/", (b"Cache-Control", b"max-age=50")))
-    hit = engine.flow.plain_hit(plan)
+    hit = hit_for(engine, plan)
     assert hit is not None
 
     assert engine.flow.lasting(plan, hit) is None
@@ -218,7 +225,7 @@ async def test_who_asks_for_more_is_answered_anew_each_time() -> None:
 async def test_what_has_left_l1_since_does_not_last(is_there: bool) -> None:
     engine = await filled()
     plan = engine.flow.plan(get())
-    hit = engine.flow.plain_hit(plan)
+    hit = hit_for(engine, plan)
     assert hit is not None
     engine.memory.drop(plan.digest, "invalidated")
     if is_there:
@@ -245,7 +252,7 @@ async def test_an_early_refresh_is_rolled_once(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(engine.flow, "_dice", lambda: next(rolls))
     plan = engine.flow.plan(get())
 
-    assert engine.flow.plain_hit(plan) is None
+    assert hit_for(engine, plan) is None
     assert (await engine.flow.serve(get(), plan)).outcome is Outcome.HIT
     await engine.settle()
     assert len(engine.origin.requests) == 2
@@ -296,7 +303,7 @@ class Told:
         self.engine, self.request = engine, get(b"/", *lines, method=method)
         self.plan = engine.flow.plan(self.request)
         self.found: list[Entry | None] = []
-        self.is_asked = engine.flow.ask_l2(self.plan, self.found.append)
+        self.is_asked = engine.flow.ask_l2(self.plan, engine.flow.held(self.plan), self.found.append)
 
     async def hit(self) -> Hit | None:
         """After the answer of L2."""

@@ -170,6 +170,30 @@ async def test_a_place_is_given_back_once() -> None:
     assert gate.in_flight == 1
 
 
+async def test_a_slot_without_a_place_is_one_of_all() -> None:
+    gate = admission()
+    assert gate.try_take()
+
+    assert gate.in_flight == 1
+    assert not gate.try_take()
+    waiting = await queue_up(gate)
+    gate.give_back()
+    assert isinstance(await waiting, Place)
+    assert gate.in_flight == 1
+
+
+async def test_nobody_takes_a_slot_before_those_who_wait_or_once_it_is_closed() -> None:
+    gate = admission()
+    assert gate.try_take()
+    waiting = await queue_up(gate)
+    gate.in_flight = 0
+    assert not gate.try_take()
+
+    gate.close()
+    await waiting
+    assert not gate.try_take()
+
+
 async def test_a_tunnel_leaves_its_slot_to_others() -> None:
     gate = admission()
     tunnel = await entered(gate)
@@ -217,7 +241,8 @@ async def test_it_is_empty_when_the_last_place_is_given_back() -> None:
     await asyncio.sleep(0)
     too_early = emptied.done()
     places[1].leave()
-    await emptied
+    async with asyncio.timeout(1):
+        await emptied
 
     assert not too_early
     assert gate.in_flight == 0

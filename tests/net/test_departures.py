@@ -169,7 +169,8 @@ async def test_one_that_crashes_does_not_keep_the_others(site: Site) -> None:
             raise RuntimeError("a fault of ours")
 
     transport = site.transport()
-    site.departures.add(Broken())
+    site.departures.begin()
+    site.departures.waiting.append(Broken())
     site.outgoing(transport).hold(b"a")
     with capture_logs() as lines:
         await asyncio.sleep(0)

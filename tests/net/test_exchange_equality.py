@@ -32,13 +32,10 @@ class Line:
     def __init__(self) -> None:
         self.deadline = self
         self.seconds: float | None = None
-        self.is_attached = False
-
-    def attach(self, _receiver: object) -> None:
-        self.is_attached = True
+        self.receiver: object = None
 
     def detach(self) -> None:
-        self.is_attached, self.seconds = False, None
+        self.receiver, self.seconds = None, None
 
     def write(self, _pieces: object) -> None:
         """The request is of no interest here."""
@@ -93,8 +90,10 @@ def seen(made: Exchange, line: Line, causes: list[CloseCause | None]) -> End:
     has_head = made.head is not None
     body, broken, is_complete = (b"", None, False)
     if has_head:
-        is_complete = made.body.is_complete
+        rest = made.body.take_rest()
+        is_complete = rest is not None
         body, broken = drained(made.body)
+        body = (rest or b"") + body
     return End(
         made.head,
         made.head.fields.lines if made.head is not None else None,
@@ -103,7 +102,7 @@ def seen(made: Exchange, line: Line, causes: list[CloseCause | None]) -> End:
         is_complete,
         (made.failure, broken),
         causes,
-        line.is_attached,
+        line.receiver is not None,
         line.seconds,
         made.has_response_byte,
     )

@@ -15,9 +15,13 @@ from proxy.net.forwarding import (
     RequestForwarding,
     interim_head,
     nominated,
+    response_fields,
     response_head,
+    response_lines,
 )
+from proxy.net.line_form import LineForm
 from proxy.net.response_head import ReceivedHead
+from proxy.policy.tags import OUR_FIELDS
 from tests.support.origin_clients import GivenBody, request
 
 PLAIN = {"via": False, "for": "pass"}
@@ -289,11 +293,74 @@ def test_what_is_known_of_earlier_responses_changes_nothing(
     assert told(forgets=False) == told(forgets=True) == told(forgets=False)
 
 
+ONCE = LINES.map(lambda lines: list({name.lower(): (name, value) for name, value in lines}.values()))
+"""Each name once, as in the heads that are forwarded without being taken apart."""
+
+
+@settings(max_examples=300)
+@drawn(
+    st.lists(
+        st.tuples(
+            ONCE.map(lambda lines: [line for line in lines if line[0].lower() != b"content-length"]),
+            st.sampled_from(["", "10.0.0.9", "::1"]),
+            st.sampled_from([0, 3, 1234]),
+        ),
+        max_size=6,
+    ),
+    CONFIGS,
+    st.sampled_from(["preserve", "api%"]),
+)
+def test_plain_requests_are_forwarded_as_all_are(
+    asked: list[tuple[list[FieldLine], str, int]], config: Forwarded, host: str
+) -> None:
+    forwarding = RequestForwarding(config, host=host, authority=b"o", keyed={b"x-tenant"})
+    for lines, peer, length in [*asked, *asked]:
+        body = GivenBody(length=length) if length else None
+        given = request("POST" if length else "GET", b"/", *lines, peer=peer, body=body)
+        names, values = given.fields.layout, given.fields.sent_values
+        plain = forwarding.plain_lines(names, values, peer=peer, length=length)
+
+        assert plain == forwarding.fields(given).encode()
+
+
+OWN = st.sampled_from([(b"Surrogate-Key", b"a"), (b"X-Other", b"100%"), (b"Via", b"1.1 a")])
+
+
+@drawn(ONCE, st.lists(OWN, max_size=3), st.booleans(), st.booleans())
+def test_lines_of_a_response_are_those_of_its_head_that_are_not_for_us(
+    lines: list[FieldLine], more: list[FieldLine], is_dated: bool, via: bool
+) -> None:
+    dated = [(b"Date", b"now")] if is_dated else []
+    head = received(200, *(line for line in lines if line[0] != b"Connection"), *more, *dated)
+    names, values = head.fields.layout, head.fields.sent_values
+    encode, fields = response_lines(names, via=via), response_fields(names, via=via)
+    if b"date" not in names.places:
+        assert encode is None
+        assert fields is None
+        return
+    assert encode is not None
+    assert fields is not None
+    expected = response_head(head, via=via, now=7).fields
+
+    assert fields(values) == expected
+    assert (
+        encode(values)
+        == Fields([line for line in expected.lines if line[0].lower() not in OUR_FIELDS]).encode()
+    )
+
+
 def cuts_after(*requests: Request) -> dict[object, Cut]:
     forwarding = RequestForwarding(Forwarded(), host="preserve", authority=b"o")
     for each in requests:
         forwarding.fields(each)
     return dict(forwarding._cuts.items())
+
+
+def forms_after(*requests: Request) -> dict[object, LineForm]:
+    forwarding = RequestForwarding(Forwarded(), host="preserve", authority=b"o")
+    for each in requests:
+        forwarding.plain_lines(each.fields.layout, each.fields.sent_values, peer="", length=0)
+    return dict(forwarding._forms.items())
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -302,6 +369,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
     assert len(cuts_after(request(), request(), request("POST"))) == 2
     assert len(cuts_after(*many)) == MOST_CUTS
-    assert not cuts_after(
-        request("GET", b"/", (b"Connection", long)), request("GET", b"/", (long * 20, b"a"))
-    )
+    assert len(forms_after(*many)) == MOST_CUTS
+    too_long = request("GET", b"/", (b"Connection", long)), request("GET", b"/", (long * 20, b"a"))
+    assert not cuts_after(*too_long)
+    assert not forms_after(*too_long)

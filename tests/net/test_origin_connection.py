@@ -97,7 +97,7 @@ async def test_what_only_the_kernel_has_makes_it_unusable(pair: Pair, sent: byte
 
 async def test_no_piece_is_larger_than_what_a_small_container_can_hold(pair: Pair) -> None:
     heard = Heard()
-    pair.connection.attach(heard)
+    pair.connection.receiver = heard
     pair.origin.setblocking(True)
     sent = bytes(range(256)) * 1024
     await asyncio.to_thread(pair.origin.sendall, sent)
@@ -113,7 +113,7 @@ async def test_no_piece_is_larger_than_what_a_small_container_can_hold(pair: Pai
 
 async def test_its_receiver_hears_everything_and_decides(pair: Pair) -> None:
     heard = Heard()
-    pair.connection.attach(heard)
+    pair.connection.receiver = heard
     pair.origin.send(b"abc")
     await heard.told.wait()
     pair.origin.close()
@@ -125,7 +125,7 @@ async def test_its_receiver_hears_everything_and_decides(pair: Pair) -> None:
 
 async def test_half_open_it_still_sends(pair: Pair) -> None:
     heard = Heard(stays_open=True)
-    pair.connection.attach(heard)
+    pair.connection.receiver = heard
     pair.origin.shutdown(socket.SHUT_WR)
     await heard.told.wait()
     pair.connection.write((b"still", b"here"))
@@ -137,7 +137,7 @@ async def test_half_open_it_still_sends(pair: Pair) -> None:
 
 async def test_our_side_may_end_first(pair: Pair) -> None:
     heard = Heard()
-    pair.connection.attach(heard)
+    pair.connection.receiver = heard
     pair.connection.write((b"last",))
     pair.connection.write_eof()
     await settle()
@@ -151,7 +151,7 @@ async def test_our_side_may_end_first(pair: Pair) -> None:
 
 async def test_detached_it_is_idle_again(pair: Pair) -> None:
     heard = Heard()
-    pair.connection.attach(heard)
+    pair.connection.receiver = heard
     pair.connection.deadline.set(0.001)
     pair.connection.pause_reading()
     pair.connection.detach()
@@ -162,9 +162,20 @@ async def test_detached_it_is_idle_again(pair: Pair) -> None:
     assert pair.causes == [CloseCause.IDLE_DATA]
 
 
+async def test_a_deadline_ends_with_its_exchange(pair: Pair) -> None:
+    pair.connection.receiver = Heard()
+    pair.connection.deadline.set(0.001)
+    pair.connection.detach()
+    following = Heard()
+    pair.connection.receiver = following
+    await asyncio.sleep(0.02)
+
+    assert following.events == []
+
+
 async def test_the_deadline_is_the_receivers(pair: Pair) -> None:
     heard = Heard()
-    pair.connection.attach(heard)
+    pair.connection.receiver = heard
     pair.connection.deadline.set(0.001)
     await heard.told.wait()
 
@@ -173,7 +184,7 @@ async def test_the_deadline_is_the_receivers(pair: Pair) -> None:
 
 async def test_it_ends_once_and_tells_why(pair: Pair) -> None:
     heard = Heard()
-    pair.connection.attach(heard)
+    pair.connection.receiver = heard
     pair.connection.close(CloseCause.LIFETIME)
     pair.connection.close(CloseCause.ERROR)
     await settle()
@@ -237,7 +248,7 @@ async def test_ended_gently_it_still_sends_what_was_written(pair: Pair) -> None:
 async def test_it_shows_its_state(pair: Pair) -> None:
     states = [repr(pair.connection)]
     pair.connection.is_reused = True
-    pair.connection.attach(Heard())
+    pair.connection.receiver = Heard()
     states.append(repr(pair.connection))
     pair.connection.close(CloseCause.ERROR)
     states.append(repr(pair.connection))

@@ -103,3 +103,25 @@ def test_a_slow_origin_does_not_flood_the_log() -> None:
 
     assert metrics.origin_slow.get(ROUTE) == 31
     assert [line["withheld"] for line in lines] == [0] * 20 + [10]
+
+
+def test_answers_are_counted_like_all_by_route_and_class() -> None:
+    fetched, answered = Metrics(), Metrics()
+    told = record(answered)
+    for route, status in (("a", 200), ("a", 204), ("a", 404), ("b", 200), ("a", 200)):
+        record(fetched).waited(request(), HEAD, route=route, seconds=0.01)
+        record(fetched).result(response(status), route=route)
+        told.answered(status, route=route, seconds=0.01)
+
+    assert answered.origin_requests.values == fetched.origin_requests.values
+    assert answered.origin_seconds.cells == fetched.origin_seconds.cells
+    assert answered.origin_requests.get("a", "2xx") == 3
+
+
+def test_what_was_counted_before_an_answer_is_kept() -> None:
+    metrics = Metrics()
+    one, other = record(metrics), record(metrics)
+    one.answered(200, route=ROUTE, seconds=0.01)
+    other.answered(200, route=ROUTE, seconds=0.01)
+
+    assert metrics.origin_requests.values == {(ROUTE, "2xx"): 2}

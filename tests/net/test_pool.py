@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+
+import pytest
 
 from proxy.config.schema import OriginPool
 from proxy.model import FailureKind, OriginFailure
@@ -83,7 +85,7 @@ async def pool_of(
     )
     yield setup
     setup.pool.close()
-    for connection in tuple(setup.pool._in_use):
+    for connection in tuple(setup.pool._present):
         setup.pool.release(connection, None)
     for origin in setup.dialer.origins:
         origin.close()
@@ -256,6 +258,69 @@ async def test_a_request_waits_for_a_connection_that_is_being_opened_ahead() -> 
         assert opening == {("idle",): 0, ("in-use",): 0, ("opening",): 1}
         assert setup.metrics.origin_connections_created.get() == 1
         assert setup.books() == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "make_room",
+    [
+        lambda pool, busy: pool.release(busy, None),
+        lambda pool, busy: pool.release(busy, CloseCause.EXTRA_BYTES),
+        lambda pool, busy: pool.let_go(busy),
+        lambda _, busy: busy.close(CloseCause.ERROR),
+    ],
+    ids=["released", "faulty", "let go", "lost"],
+)
+async def test_who_waits_for_room_is_told_of_it(make_room: Callable[[Pool, OriginConnection], None]) -> None:
+    async with pool_of(max_connections=1) as setup:
+        busy = await setup.taken()
+        waiting = spawn("request", setup.taken())
+        await settle()
+        was_waiting = not waiting.done()
+        make_room(setup.pool, busy)
+        async with asyncio.timeout(1):
+            await waiting
+
+        assert was_waiting
+        assert setup.books() == (0, 1)
+
+
+async def test_all_who_wait_get_one_in_the_end() -> None:
+    async with pool_of(max_connections=1) as setup:
+        busy = await setup.taken()
+        waiting = [spawn("request", setup.taken()) for _ in range(3)]
+        async with asyncio.timeout(1):
+            while waiting:
+                await settle()
+                assert not any(one.done() for one in waiting)
+                setup.pool.release(busy, None)
+                done, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                waiting = list(rest)
+                (busy,) = [one.result() for one in done]
+
+        assert setup.metrics.origin_connections_created.get() == 1
+
+
+async def test_who_waits_is_told_that_none_was_opened_and_of_the_end() -> None:
+    async with pool_of(max_connections=1, min_idle=1) as setup:
+        setup.dialer.gate.clear()
+        ahead = spawn("ahead", setup.pool.top_up())
+        await settle()
+        waiting = spawn("request", setup.failure())
+        await settle()
+        setup.dialer.failure = OriginFailure(FailureKind.REFUSED)
+        setup.dialer.gate.set()
+        async with asyncio.timeout(1):
+            await ahead
+            refused = await waiting
+        setup.dialer.failure = None
+        await setup.taken()
+        waiting = spawn("request", setup.failure())
+        await settle()
+        setup.pool.close()
+        async with asyncio.timeout(1):
+            closed = await waiting
+
+        assert (refused.kind, closed.kind) == (FailureKind.REFUSED, FailureKind.CLOSED)
 
 
 async def test_waiting_for_a_connection_has_an_end() -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from proxy.model import BodyBroken, FailureKind, OriginFailure
-from proxy.net.received_body import HIGH_WATER, LOW_WATER, ReceivedBody
+from proxy.net.received_body import HIGH_WATER, LOW_WATER, ReceivedBody, WholeBody
 from proxy.observe.tasks import spawn
 
 BROKEN = OriginFailure(FailureKind.BROKEN_BODY, "reset")
@@ -34,6 +34,15 @@ async def test_pieces_are_read_as_they_came_and_then_the_end() -> None:
     body.finish()
 
     assert [await body.read() for _ in range(4)] == [b"a", b"bc", b"", b""]
+
+
+async def test_what_came_whole_is_read_once_or_taken_or_dropped() -> None:
+    read, taken, dropped = (WholeBody(3, b"abc") for _ in range(3))
+    dropped.abandon()
+
+    assert [await read.read(), await read.read(), read.take_rest()] == [b"abc", b"", b""]
+    assert [taken.take_rest(), await taken.read()] == [b"abc", b""]
+    assert [dropped.length, await dropped.read(), dropped.take_rest()] == [3, b"", b""]
 
 
 async def test_a_reader_that_waits_gets_the_next_piece_at_once() -> None:

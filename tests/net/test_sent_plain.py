@@ -12,6 +12,7 @@ from tests.support.raw_origin import OK, RawOrigin, always, settle
 ON_BOTH_LOOPS = True
 
 NAMES, VALUES = names_of((b"Host", b"X-A")), (b"shop.example", b"1")
+SHUT_DOWN = b"shut down"
 GIVEN = request("GET", b"/a", (b"X-A", b"1"))
 
 
@@ -25,8 +26,18 @@ class Waiting(SentPlain):
     def on_bytes(self, data: bytes) -> None:
         self.received.append(data)
 
+    def on_eof(self) -> bool:
+        """No origin does it here, nor what is below."""
+        return False
+
+    def on_lost(self, error: Exception | None) -> None:
+        """See above."""
+
+    def on_deadline(self) -> None:
+        """See above."""
+
     def shut_down(self) -> None:
-        """Nobody does it here."""
+        self.received.append(SHUT_DOWN)
 
 
 def send(setup: Setup, waiting: Waiting) -> bool:
@@ -58,13 +69,27 @@ async def test_without_a_place_nothing_is_sent() -> None:
         first = await sent(setup)
         assert not send(setup, Waiting())
         await settle()
-        assert setup.client.end(first, 200, route=ROUTE)
-        assert send(setup, second := Waiting())
+        setup.client.end(first, 200, route=ROUTE, seconds=0.0)
+        second = Waiting()
+        assert send(setup, second)
         await settle()
-        assert setup.client.end(second, 200, route=ROUTE)
+        setup.client.end(second, 200, route=ROUTE, seconds=0.0)
 
         assert setup.metrics.origin_requests.get(ROUTE, "2xx") == 3
         assert len(origin.connections) == 1
+
+
+async def test_who_is_under_way_is_told_that_the_process_goes_away() -> None:
+    async with RawOrigin(always(OK)) as origin, origin_client(origin.url) as setup:
+        ended, under_way = await sent(setup), Waiting()
+        setup.client.end(ended, 200, route=ROUTE, seconds=0.0)
+        assert send(setup, under_way)
+        await setup.client.aclose(0)
+        told = under_way.received, ended.received
+        setup.client.end(under_way, 200, route=ROUTE, seconds=0.0)
+
+        assert told == ([SHUT_DOWN], [])
+        assert setup.closed("shutdown") == 1
 
 
 async def test_the_origin_gets_what_it_gets_of_any_request() -> None:
@@ -75,7 +100,7 @@ async def test_the_origin_gets_what_it_gets_of_any_request() -> None:
 
         assert received == received[: len(received) // 2] * 2
         assert waiting.received == [OK]
-        assert setup.client.end(waiting, 200, route=ROUTE)
+        setup.client.end(waiting, 200, route=ROUTE, seconds=0.0)
 
 
 async def test_what_is_taken_over_is_waited_for_where_it_is() -> None:

@@ -50,7 +50,7 @@ def test_both_answers_are_made_once_and_the_hit_stays_as_it_is() -> None:
     tally = Records().tally(hit.route, hit.outcome)
     standing = Standing(hit, "lasting", tally)
 
-    whole = standing.fill(wants_body=True, with_x=False)
+    whole = standing.write(wants_body=True, with_x=False)
     conditions = [(b"If-None-Match", b'"1"')]
     kept = standing.keep(conditions, with_x=True)
 

@@ -129,8 +129,15 @@ class CannedFlow:
     def pass_terms(self, plan: Request, request: Request) -> None:
         """The handler answers all."""
 
-    def plain_hit(self, plan: Request) -> Hit | None:
-        return copy(self.plain_hits.get(plan.target))  # the lane's own, to be changed
+    def begin_fill(self, plan: Request, request: Request, found: Any = NOT_ASKED) -> None:
+        """The handler answers all."""
+
+    def held(self, plan: Request) -> Hit | None:
+        return self.plain_hits.get(plan.target)
+
+    def plain_hit(self, plan: Request, held: Hit) -> Hit | None:
+        assert held is self.plain_hits[plan.target]
+        return copy(held)  # the lane's own, to be changed
 
     def lasting(self, plan: Request, hit: Hit) -> Hit | None:
         """As long as the table holds the same hit."""
@@ -143,7 +150,7 @@ class CannedFlow:
         self.repeats += is_same
         return is_same
 
-    def ask_l2(self, plan: Request, then: Callable[[Any], None]) -> bool:
+    def ask_l2(self, plan: Request, held: Hit | None, then: Callable[[Any], None]) -> bool:
         """L2 holds the plan's target, or a test lets nobody answer yet."""
         if plan.target not in self.l2:
             return False

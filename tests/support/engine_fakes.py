@@ -10,6 +10,7 @@ from typing import Any
 
 from proxy.engine.coalescing import Flights
 from proxy.engine.fetching import Fetcher
+from proxy.engine.filling import Filling
 from proxy.engine.fleet_fetching import FleetFetcher
 from proxy.engine.keeping import Keeper
 from proxy.engine.lookup import Lookup
@@ -45,7 +46,7 @@ from proxy.model import (
     Validity,
 )
 from proxy.observe.metrics import Metrics
-from proxy.observe.tasks import running
+from proxy.observe.tasks import running, spawn
 from proxy.policy.invalidation import Selector
 from proxy.store.memory import MemoryStore
 from proxy.store.tiered import TieredStore
@@ -275,6 +276,10 @@ class FakeLeases:
         """Key -> for how long it was said that nobody is to wait; the test ends it."""
         self.is_down = False
 
+    def ask(self, key: bytes, entry_key: bytes, then: Callable[[Claim, Found], None]) -> None:
+        """The same without a wait."""
+        spawn("claim", self.claim(key, entry_key)).add_done_callback(lambda claim: then(*claim.result()))
+
     async def claim(self, key: bytes, entry_key: bytes) -> tuple[Claim, Found]:
         """Take it if nobody has it; then look."""
         await asyncio.sleep(0)
@@ -388,6 +393,17 @@ class Engine:
             shared=self.tiers,
             log=self.log,
             origin_flow=origin_flow,
+            filling=Filling(
+                origin_flow=origin_flow,
+                fetcher=self.fetcher,
+                fleet_fetcher=self.fleet_fetcher,
+                flights=self.flights,
+                refresher=self.refresher,
+                uncacheable=self.uncacheable,
+                log=self.log,
+                clock=self.clock,
+                monotonic=self.monotonic,
+            ),
             passing=Passing(
                 origin=self.origin,
                 log=self.log,

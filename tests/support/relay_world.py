@@ -1,5 +1,5 @@
-"""A listener, a whole engine and an origin client in front of an origin whose every byte is given: a request
-that passes, with the relay or without it, must end alike.
+"""A listener, a whole engine and an origin client in front of an origin whose every byte is given: a request,
+with the relay or without it, must end alike.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import pytest
 
 from proxy.config.schema import Address, Config
 from proxy.engine.assembly import assemble
-from proxy.net import plain_lane, relay, response_form, response_head
+from proxy.engine.request_flow import RequestFlow
+from proxy.model import Entry
+from proxy.net import plain_lane, relayed, response_form, response_head
 from proxy.net.listener import Listener
 from proxy.net.origin import OriginClient
 from proxy.net.relay import Relay
@@ -24,21 +26,26 @@ from proxy.observe.metrics import Metrics
 from proxy.store.memory import MemoryStore
 from proxy.store.tiered import TieredStore
 from tests.support.clocks import SteppedClock
-from tests.support.engine_fakes import FakeLog
+from tests.support.engine_fakes import FakeL2, FakeLeases, FakeLog
 from tests.support.lane_world import Client, Lines
+from tests.support.origin_replies import Reply
 from tests.support.raw_origin import OriginEnd, RawOrigin, settle
 from tests.support.responses import NOW
 
 ROUTES: list[dict[str, Any]] = [
     {"name": "off", "match": {"path": "/off/**"}, "cache": False},
     {"name": "kept", "match": {"path": "/kept/**"}, "ttl": "1h"},
+    {"name": "alone", "match": {"path": "/alone/**"}, "ttl": "1h", "coalesce": {"scope": "off"}},
+    {
+        "name": "keyed",
+        "match": {"path": "/keyed/**"},
+        "ttl": "1h",
+        "key": {"query": {"include": ["id"], "forward": "keyed"}, "headers": ["X-Who"]},
+    },
 ]
 _DATE = re.compile(rb"Date: [^\r]*")
 _TIMED = re.compile(r"_seconds_(bucket|sum)|_created")
 _PATIENCE_SECONDS = 10.0
-
-Reply = Sequence[bytes | str]
-"""Pieces that arrive one by one; the words `eof` and `reset` end the connection."""
 
 
 class Outside(NamedTuple):
@@ -51,19 +58,30 @@ class Outside(NamedTuple):
     metrics: str
     lines: list[tuple[Any, ...]]
     purged: list[Any]
+    kept: list[dict[bytes, Entry]]
+    """By the keys, in L1 and L2."""
 
 
 class World:
-    """One telling."""
+    """One telling; `l2` and `leases` where there are other replicas."""
 
-    def __init__(self, origin: RawOrigin, sections: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        origin: RawOrigin,
+        sections: dict[str, Any],
+        l2: FakeL2 | None = None,
+        leases: FakeLeases | None = None,
+    ) -> None:
         asked = {"url": origin.url, "pool": {"min_idle": 0}, **sections.pop("origin", {})}
         config = Config.model_validate({"origin": asked, "routes": ROUTES, **sections})
         self.clock, self.monotonic = SteppedClock(NOW), SteppedClock()
         self.metrics = Metrics()
         self.log = FakeLog(self.monotonic)
-        memory = MemoryStore(self.metrics, max_entries=100, max_bytes=10_000_000, max_entry_bytes=1_000_000)
-        tiers = TieredStore(memory, None, on_error="open")
+        self.l2, self.leases = l2, leases
+        self.memory = MemoryStore(
+            self.metrics, max_entries=100, max_bytes=10_000_000, max_entry_bytes=1_000_000
+        )
+        tiers = TieredStore(self.memory, l2, on_error="open")  # type: ignore[arg-type]  # a fake
         self.origin = OriginClient(
             config.origin,
             limits=config.limits,
@@ -78,7 +96,7 @@ class World:
             tiers=tiers,
             shared=tiers,
             log=self.log,
-            leases=None,
+            leases=leases,
             metrics=self.metrics,
             spool_bytes=1_000_000,
             clock=self.clock,
@@ -89,17 +107,34 @@ class World:
         self.lines = Lines(self.metrics)
         self.listener = Listener(self.flow, config, self.metrics, self.lines, self.origin)
         self.client = Client()
+        self._others: list[Client] = []
 
     @property
     def relayed(self) -> int:
         """How many requests the relay has under way."""
         return len(self.listener._service.relayed)
 
+    @property
+    def kept_in_l1(self) -> dict[bytes, Entry]:
+        """By their keys."""
+        return {key: held.entry for key, held in self.memory.entries()}
+
     async def connect(self) -> None:
         """The client."""
+        self.client = await self.another()
+
+    async def another(self) -> Client:
+        """One more."""
         (server,) = self.listener._servers
         where = server.sockets[0].getsockname()
-        await asyncio.get_running_loop().create_connection(lambda: self.client, *where)
+        _, client = await asyncio.get_running_loop().create_connection(Client, *where)
+        self._others.append(client)
+        return client
+
+    def leave(self) -> None:
+        """All clients."""
+        for client in self._others:
+            client.transport.close()
 
     async def send(self, data: bytes) -> None:
         """Bytes of the client's, read before this ends."""
@@ -117,14 +152,21 @@ class World:
     async def quiet(self) -> None:
         """Until nothing is under way any more."""
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            while self.listener._service.under_way or self.relayed:
+            lane, service = self.listener._lane, self.listener._service
+            while service.under_way or self.relayed or (lane and lane._asking):
                 await settle()
-            await settle()
+            # Also what comes behind the last answer, an end above all.
+            for _ in range(3):
+                await settle()
 
 
 @asynccontextmanager
 async def relay_world(
-    *replies: Reply, is_relayed: bool = True, **sections: Any
+    *replies: Reply,
+    is_relayed: bool = True,
+    l2: FakeL2 | None = None,
+    leases: FakeLeases | None = None,
+    **sections: Any,
 ) -> AsyncIterator[tuple[World, RawOrigin]]:
     """The origin's replies take turns; forms are learned at the first sight of their names."""
     following = cycle(replies)
@@ -142,16 +184,17 @@ async def relay_world(
         patch.setattr(response_form, "SIGHTINGS", 1)
         patch.setattr(response_head, "forms", Forms(response_head._STATUS_LINE))
         if not is_relayed:
-            patch.setattr(Relay, "begin", lambda *_: False)
+            patch.setattr(Relay, "pass_on", lambda *_: False)
+            patch.setattr(RequestFlow, "begin_fill", lambda *_: None)
         async with RawOrigin(script) as origin:
-            made = World(origin, dict(sections))
+            made = World(origin, dict(sections), l2, leases)
             await made.origin.start()
             await made.listener.start(Address("127.0.0.1", 0))
             await made.connect()
             try:
                 yield made, origin
             finally:
-                made.client.transport.close()
+                made.leave()
                 await made.listener.finish(0)
                 await made.origin.aclose(0)
     assert not made.relayed
@@ -177,21 +220,29 @@ class Looked:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.answered: list[bytes] = []
         self.handed_over: list[bytes] = []
-        answer = relay._Relayed._answer
+        answer = relayed.Relayed._answer
 
-        def looking(relayed: Any, data: bytes) -> bool:
-            has_answered = answer(relayed, data)
+        def looking(one: Any, data: bytes) -> bool:
+            has_answered = answer(one, data)
             (self.answered if has_answered else self.handed_over).append(data)
             return has_answered
 
-        patch.setattr(relay._Relayed, "_answer", looking)
+        patch.setattr(relayed.Relayed, "_answer", looking)
 
 
 async def told(
-    requests: Sequence[bytes], replies: Sequence[Reply], *, is_relayed: bool, **sections: Any
+    requests: Sequence[bytes],
+    replies: Sequence[Reply],
+    *,
+    is_relayed: bool,
+    has_l2: bool = False,
+    **sections: Any,
 ) -> Outside:
     """What is to be seen once these requests have been sent one by one, and answered."""
-    async with relay_world(*replies, is_relayed=is_relayed, **sections) as (made, origin):
+    l2 = FakeL2() if has_l2 else None
+    leases = FakeLeases(l2) if has_l2 else None
+    opened = relay_world(*replies, is_relayed=is_relayed, l2=l2, leases=leases, **sections)
+    async with opened as (made, origin):
         for data in requests:
             await made.send(data)
             await made.quiet()
@@ -203,4 +254,16 @@ async def told(
             "\n".join(line for line in metrics if not _TIMED.search(line)),
             made.lines.written,
             list(made.log.purged),
+            [made.kept_in_l1, {} if l2 is None else dict(l2.entries)],
         )
+
+
+async def assert_equal(sent: list[bytes], *replies: Reply, **sections: Any) -> Looked:
+    """What the relay has seen of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        looked = Looked(patch)
+        with_relay = await told(sent, replies, is_relayed=True, **sections)
+    without = await told(sent, replies, is_relayed=False, **sections)
+    for seen, expected in zip(with_relay, without, strict=True):
+        assert seen == expected
+    return looked
