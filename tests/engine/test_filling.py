@@ -177,6 +177,31 @@ async def test_who_joins_gets_what_is_taken() -> None:
     assert not engine.origin.requests
 
 
+async def test_who_joins_with_another_variant_asks_for_itself() -> None:
+    engine = Engine()
+    asks = [get(b"/a", (b"X-Version", version)) for version in (b"1", b"2")]
+    fill = begun(engine, asks[0])
+    same, other = [spawn("asking", engine.serve(request)) for request in asks]
+    await asyncio.sleep(0)
+    fill.take(response(engine, reply(b"max-age=9", (b"Vary", b"X-Version"), has_arrived=True)))
+
+    assert (await same).outcome is Outcome.COLLAPSED
+    assert (await other).outcome is Outcome.MISS
+    assert engine.origin.requests == [asks[1]]
+
+
+async def test_what_is_taken_ends_the_time_in_which_the_origin_is_not_asked() -> None:
+    engine = Engine(ttl="1s", respect_origin=False, stale_if_error="100s")
+    engine.origin.will(OriginFailure(Kind.RESET, "gone"))
+    await engine.serve(GET)  # leaves a mark
+    assert begun(engine).take(response(engine)) is not None
+    engine.clock.step(2)  # stale now; the mark would stand, as the other clock does
+    engine.origin.will(reply())
+
+    assert (await engine.serve(GET)).outcome is not Outcome.STALE
+    assert len(engine.origin.requests) == 2
+
+
 async def test_serving_goes_on_in_the_same_flight() -> None:
     engine = Engine()
     fill = begun(engine)
@@ -248,6 +273,44 @@ async def test_a_lease_that_was_claimed_is_not_claimed_again() -> None:
     assert await served(fill) == b"body"
     assert not leases.holders
     assert engine.metrics.leases.get("all", "held") == 1
+
+
+async def test_what_is_taken_is_known_to_have_been_fetched_here_since_the_lease() -> None:
+    engine, _ = in_fleet()
+    fill = begun(engine, found=None)
+    engine.monotonic.step(7)
+    await claimed(fill)
+    began_at = engine.monotonic()
+    engine.monotonic.step(5)
+    fill.take(response(engine))
+    (held,) = [held for _, held in engine.memory.entries()]
+
+    assert held.began_at == began_at
+
+
+async def test_the_lease_is_held_until_l2_has_what_was_taken() -> None:
+    engine, leases = in_fleet()
+    assert engine.l2 is not None
+    engine.l2.unwritten = []
+    fill = begun(engine, found=None)
+    await claimed(fill)
+    fill.take(response(engine))
+    assert len(leases.holders) == 1
+    for written in engine.l2.unwritten:
+        written(True)
+
+    assert not leases.holders
+    assert not leases.lone
+
+
+async def test_no_lease_is_asked_for_while_the_log_cannot_be_read() -> None:
+    engine, _ = in_fleet()
+    fill = begun(engine, found=None)
+    engine.log.is_synced = False
+    told: list[bool] = []
+    fill.claim(lambda: told.append(fill.is_ready))
+
+    assert told == [False]
 
 
 @pytest.mark.parametrize("trouble", ["down", "lone", "unsynced"])
