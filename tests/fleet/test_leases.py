@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from itertools import count
+from itertools import chain, count
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -21,9 +22,9 @@ from proxy.fleet.leases import (
     Reading,
     ReadingOf,
 )
-from proxy.model import NOT_ASKED, Claim
+from proxy.model import NOT_ASKED, Claim, Found
 from proxy.observe.metrics import Metrics
-from proxy.observe.tasks import running
+from proxy.observe.tasks import running, spawn
 from proxy.store.redis_client import connect
 from proxy.store.redis_link import RedisLink
 from tests.support.clocks import GatedPause, SteppedClock
@@ -68,15 +69,19 @@ class Replica:
         return claim
 
     async def sent(self) -> None:
-        """Until all commands of this tick were answered."""
-        await asyncio.sleep(0)
-        under_way = {task for task in running() if task.get_name() == "leases"}
-        if under_way:
-            await asyncio.wait(under_way, timeout=5)
+        await sent()
 
     async def aclose(self) -> None:
         await self.leases.aclose()
         await self.link.aclose()
+
+
+async def sent() -> None:
+    """Until all commands of this tick were answered."""
+    await asyncio.sleep(0)
+    under_way = {task for task in running() if task.get_name() == "leases"}
+    if under_way:
+        await asyncio.wait(under_way, timeout=5)
 
 
 @pytest.fixture
@@ -423,6 +428,39 @@ class CannedLink:
             return None if key == b"unread" else (self, (form, (key,)), lambda reply: reply)  # type: ignore[return-value]
 
         return Leases(lambda name: self, reading_of=reading_of, namespace="shop", token=lambda: b"token")
+
+
+async def test_what_is_ours_is_not_asked_for_again_and_told_once() -> None:
+    link = CannedLink()
+    leases = Leases(lambda name: link, namespace="shop", token=lambda: b"token")
+    told: list[tuple[Claim, Found]] = []
+    assert await leases.claim(KEY, ENTRY_KEY) == (Claim.HELD, NOT_ASKED)
+    leases.ask(KEY, ENTRY_KEY, lambda *claimed: told.append(claimed))
+    await sent()
+    await leases.aclose()
+
+    assert told == [(Claim.TAKEN, NOT_ASKED)]
+    assert len(link.trips) == 1
+
+
+async def test_who_stops_waiting_as_the_answer_comes_leaves_no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    link = CannedLink()
+    leases = Leases(lambda name: link, namespace="shop", token=lambda: b"token")
+    claiming = spawn("claiming", leases.claim(KEY, ENTRY_KEY))
+    resolve = Leases._resolve
+
+    def resolve_and_cancel(*answered: Any) -> None:
+        resolve(*answered)
+        claiming.cancel()
+
+    monkeypatch.setattr(Leases, "_resolve", resolve_and_cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await claiming
+    await sent()
+    await leases.aclose()
+
+    assert leases.gauges()["leases_held"]() == {(): 0}
+    assert [form[0] for form, _ in chain(*link.trips)] == ["SET", "EVAL"]
 
 
 ONE: Form = ("MGET", None)

@@ -190,6 +190,32 @@ async def test_others_share_what_is_under_way(is_relayed: bool) -> None:
         assert origin.connections[0].received.count(b"GET /kept/0 ") == 1
 
 
+@pytest.mark.parametrize("is_relayed", [True, False])
+async def test_what_comes_behind_it_waits_for_its_turn(is_relayed: bool) -> None:
+    async with relay_world([KEPT], is_relayed=is_relayed) as (made, origin):
+        await _under_way(made, origin, NEW[0])
+        await made.send(FIRST)  # a hit
+        assert made.client.received.count(b"hello") == 1
+        origin.connections[0].read_on()
+        await made.quiet()
+
+        assert made.client.received.count(b"hello") == 3
+        assert made.client.received.rindex(b"fwd=uri-miss") < made.client.received.rindex(b"; hit")
+
+
+@pytest.mark.parametrize("is_relayed", [True, False])
+async def test_how_long_the_origin_took_counts_for_the_age(is_relayed: bool) -> None:
+    answer = reply(LENGTH, b"Age: 1", b"Cache-Control: max-age=60")
+    async with relay_world([answer], is_relayed=is_relayed) as (made, origin):
+        await _under_way(made, origin, NEW[0])
+        made.clock.step(5)
+        origin.connections[0].read_on()
+        await made.quiet()
+
+        assert made.client.received.count(b"Age: 6\r\n") == 1
+        assert {entry.fetch_seconds for entry in made.kept_in_l1.values()} == {0, 5}  # type: ignore[union-attr]
+
+
 async def test_others_share_what_was_handed_over() -> None:
     async with relay_world([KEPT], [KEPT[:40], KEPT[40:]]) as (made, origin):
         await _under_way(made, origin, NEW[0])
