@@ -1,5 +1,5 @@
-"""Misses that are relayed, from the begin to the taking: what happens while L2 or the lease is asked for is met
-as by the whole flow, and neither that nor a crash on the way leaves anything behind.
+"""Misses that are relayed, from begin to taking: what happens while L2 or the lease is asked for is met as by
+the whole flow, and neither that nor a crash on the way leaves anything behind.
 """
 
 from __future__ import annotations
