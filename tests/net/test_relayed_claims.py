@@ -25,7 +25,7 @@ from tests.support.engine_fakes import FakeL2, FakeLeases
 from tests.support.origin_replies import LENGTH, reply
 from tests.support.raw_client import request
 from tests.support.raw_origin import RawOrigin, settle
-from tests.support.relay_world import World, relay_world
+from tests.support.relay_world import NOTHING, World, relay_world
 
 ON_BOTH_LOOPS = True
 
@@ -65,19 +65,6 @@ async def _fleet(*, has_l2: bool = True, **changes: Any) -> AsyncIterator[tuple[
 def _gate(made: World) -> asyncio.Event:
     assert isinstance(made.leases, GatedLeases)
     return made.leases.gate
-
-
-def _flights(made: World) -> int:
-    return len(made.flow._filling.flights)
-
-
-def _left(made: World) -> tuple[int, int, int, set[bytes]]:
-    """Flights, what the relay has under way, requests to the origin, leases."""
-    holders = set() if made.leases is None else made.leases.holders
-    return _flights(made), made.relayed, made.origin._admission.in_flight, holders
-
-
-NOTHING = (0, 0, 0, set[bytes]())
 
 
 async def _joined(made: World, asked: bytes) -> Any:
@@ -143,7 +130,7 @@ async def _told_while_claiming(what: str, *, is_relayed: bool) -> dict[str, Any]
         await _happen(made, what)
         gate.set()
         await made.quiet()
-        assert _left(made) == NOTHING
+        assert made.left == NOTHING
 
         metrics = made.metrics
         return {
@@ -183,7 +170,7 @@ async def test_the_end_while_the_lease_is_asked_for_leaves_nothing(opened: str, 
         for _ in range(10):
             await settle()
 
-        assert _left(made) == NOTHING
+        assert made.left == NOTHING
         assert not running() - before
 
 
@@ -210,7 +197,7 @@ async def test_a_lease_that_is_told_as_the_end_begins_is_released(monkeypatch: p
         for _ in range(10):
             await settle()
 
-        assert _left(made) == NOTHING
+        assert made.left == NOTHING
 
 
 def _crash(*_: Any, **__: Any) -> Any:
@@ -225,7 +212,7 @@ async def _assert_one_answer_lost(made: World) -> None:
     """Who asked has an answer, nothing is left, and who asks next gets what it asks for."""
     await made.quiet()
     assert made.client.received.count(b"HTTP/1.1 ") == 2
-    assert _left(made) == NOTHING
+    assert made.left == NOTHING
     other = await _joined(made, NEW[0])
     await made.quiet()
 
@@ -292,4 +279,4 @@ async def test_a_crash_half_way_through_the_taking_is_told_and_costs_nothing(
         assert made.client.received.count(b"hello") == 2
         assert len(made.kept_in_l1) == 2
         assert origin.connections[0].received.count(b"GET /kept/0 ") == 1
-        assert _left(made) == NOTHING
+        assert made.left == NOTHING

@@ -60,6 +60,12 @@ class Outside(NamedTuple):
     purged: list[Any]
     kept: list[dict[bytes, Entry]]
     """By the keys, in L1 and L2."""
+    lone: dict[bytes, float]
+    """What nobody is to wait for another's fetch of."""
+
+
+NOTHING = (0, 0, 0, set[bytes]())
+"""Is left."""
 
 
 class World:
@@ -118,6 +124,26 @@ class World:
     def kept_in_l1(self) -> dict[bytes, Entry]:
         """By their keys."""
         return {key: held.entry for key, held in self.memory.entries()}
+
+    @property
+    def left(self) -> tuple[int, int, int, set[bytes]]:
+        """Flights, what the relay has under way, requests to the origin, leases: none once all is over."""
+        leases = set[bytes]() if self.leases is None else self.leases.holders
+        return len(self.flow._filling.flights), self.relayed, self.origin._admission.in_flight, leases
+
+    def outside(self, origin: RawOrigin) -> Outside:
+        """What is to be seen by now."""
+        metrics = self.metrics.exposition().decode().splitlines()
+        return Outside(
+            _DATE.sub(b"Date: -", bytes(self.client.received)),
+            self.client.transport.is_closing(),
+            [bytes(end.received) for end in origin.connections],
+            "\n".join(line for line in metrics if not _TIMED.search(line)),
+            self.lines.written,
+            list(self.log.purged),
+            [self.kept_in_l1, {} if self.l2 is None else dict(self.l2.entries)],
+            {} if self.leases is None else dict(self.leases.lone),
+        )
 
     async def connect(self) -> None:
         """The client."""
@@ -246,16 +272,7 @@ async def told(
         for data in requests:
             await made.send(data)
             await made.quiet()
-        metrics = made.metrics.exposition().decode().splitlines()
-        return Outside(
-            _DATE.sub(b"Date: -", bytes(made.client.received)),
-            made.client.transport.is_closing(),
-            [bytes(end.received) for end in origin.connections],
-            "\n".join(line for line in metrics if not _TIMED.search(line)),
-            made.lines.written,
-            list(made.log.purged),
-            [made.kept_in_l1, {} if l2 is None else dict(l2.entries)],
-        )
+        return made.outside(origin)
 
 
 async def assert_equal(sent: list[bytes], *replies: Reply, **sections: Any) -> Looked:
