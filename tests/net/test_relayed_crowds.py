@@ -172,8 +172,10 @@ class Crowd:
         """Until everybody is answered, and nothing is under way."""
         self.close_gate(False)
         self.hold(False)
+        await settle()  # also what somebody sent who has gone is read
+        await self.made.quiet()
         async with asyncio.timeout(5):
-            while self.made.left != NOTHING or self._waits:  # noqa: ASYNC110 - many owners, none tells
+            while self.made.left != NOTHING or self._waits or _claims():  # noqa: ASYNC110 - many owners, none tells
                 await asyncio.sleep(0.001)
 
     @property
@@ -200,6 +202,11 @@ class Crowd:
         for entry in (*self.made.kept_in_l1.values(), *l2.values()):
             if isinstance(entry, StoredResponse) and self.made.log.judge(entry) is Validity.ALIVE:
                 assert int(entry.body) == self.version  # type: ignore[arg-type]
+
+
+def _claims() -> bool:
+    """Are leases under way? Also those of who has gone, which are given back."""
+    return any(task.get_name() == "leases" for task in running())
 
 
 def _step(crowd: Crowd, _: float) -> None:
