@@ -4,16 +4,19 @@ with purges, reloads and troubles between them. All that can be seen must be the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.engine_fakes import FakeL2, FakeLeases
 from tests.support.origin_replies import LENGTH, Reply, reply
 from tests.support.raw_client import request
-from tests.support.relay_world import NOTHING, Looked, Outside, World, relay_world
+from tests.support.relay_world import NOTHING, Looked, Outside, World, assert_equal, relay_world
 from tests.support.responses import date
 
 WORLDS = 240
@@ -165,3 +168,59 @@ async def test_the_relay_has_its_part_in_these_worlds(monkeypatch: pytest.Monkey
 
     assert len(looked.answered) > 20
     assert len(looked.handed_over) > 10
+
+
+REQUEST_LINES = st.sampled_from(
+    [
+        "Accept-Encoding: gzip, br",
+        "Accept-Encoding: ",
+        "Pragma: no-cache",
+        "Cache-Control: max-stale",
+        "Cache-Control: max-age=0",
+        "Cache-Control: no-transform",
+        "Via: 1.1 x",
+        "Forwarded: for=1.2.3.4",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-For: 1.1.1.1",
+        "Connection: keep-alive",
+        "Cookie: a=1",
+        "Authorization: Basic x",
+        "X-Who: me",
+        "X-Version: 1",
+        "Max-Forwards: 1",
+        "Early-Data: 1",
+        "Purpose: prefetch",
+    ]
+)
+TARGETS = st.sampled_from(
+    [
+        "/kept/a",
+        "/kept/a?b=1&c",
+        "/kept/a?",
+        "/kept/%41",
+        "/kept/a//b/../c",
+        "/keyed/a?id=1&x=3",
+        "/keyed/a?x=%2f",
+    ]
+)
+ANSWERS = st.sampled_from(
+    [
+        KEPT,
+        reply(LENGTH, b"Vary: X-Version, Accept-Encoding"),
+        reply(LENGTH, b"Cache-Control: public, max-age=9"),
+    ]
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    target=TARGETS,
+    lines=st.lists(REQUEST_LINES, max_size=4, unique_by=lambda line: line.split(":")[0]),
+    has_l2=st.booleans(),
+    answer=ANSWERS,
+)
+def test_any_request_is_met_alike(target: str, lines: list[str], has_l2: bool, answer: bytes) -> None:
+    asked, plain = request(target, *lines), request(target)
+    sent = [request("/kept/first"), asked, asked, plain]
+
+    asyncio.run(assert_equal(sent, [KEPT], [answer], has_l2=has_l2))
