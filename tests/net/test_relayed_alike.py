@@ -224,3 +224,53 @@ def test_any_request_is_met_alike(target: str, lines: list[str], has_l2: bool, a
     sent = [request("/kept/first"), asked, asked, plain]
 
     asyncio.run(assert_equal(sent, [KEPT], [answer], has_l2=has_l2))
+
+
+PART = (LENGTH, b'ETag: "a"', b"Cache-Control: max-age=60")
+PARTIAL = b"HTTP/1.1 206 Partial Content"
+LASTING = b"Cache-Control: max-age=60"
+ODD = {
+    "a sound part": reply(*PART, b"Content-Range: bytes 0-4/9", status=PARTIAL),
+    "an unsound part": reply(*PART, b"Content-Range: bytes 0-6/9", status=PARTIAL),
+    "a part of an age": reply(
+        *PART, b"Content-Range: bytes 0-4/9", b"Cache-Tag: a", b"Age: 3", status=PARTIAL
+    ),
+    "a part of no range": reply(*PART, status=PARTIAL),
+    "a range of no part": reply(*PART, b"Content-Range: bytes 0-4/9"),
+    "out of range": reply(*PART, b"Content-Range: bytes */9", status=b"HTTP/1.1 416 Range Not Satisfiable"),
+    "a failed condition": reply(LENGTH, LASTING, status=b"HTTP/1.1 412 Precondition Failed"),
+    "a lasting error": reply(LENGTH, LASTING, status=b"HTTP/1.1 503 Busy"),
+    "names in directives": reply(
+        LENGTH, b'Cache-Control: max-age=60, no-cache="X-A", private="X-B"', b"X-A: 1", b"X-B: 2"
+    ),
+    "spent": reply(LENGTH, b"Age: 99999999", LASTING),
+    "to be validated": reply(LENGTH, b"Age: 50", b"Cache-Control: max-age=60, no-cache", b'ETag: "a"'),
+    "must understand": reply(LENGTH, b"Cache-Control: must-understand, no-store, max-age=9"),
+    "expired": reply(LENGTH, b"Expires: 0", b'ETag: "a"'),
+    "no time": b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\nCache-Control: max-age=9\r\n\r\nhello",
+    "two dates": reply(LENGTH, b"Date: x", LASTING),
+    "two tags": reply(LENGTH, b'ETag: "a"', b'ETag: "b"'),
+    "an odd Vary": reply(LENGTH, b"Vary: x-version, , Accept-Language", b"Content-Language: de"),
+    "varies by the host": reply(LENGTH, b"Vary: Host, User-Agent, Cookie"),
+}
+
+
+@pytest.mark.parametrize("profile", ["safe", "rfc9111"])
+@pytest.mark.parametrize("has_l2", [False, True], ids=["alone", "fleet"])
+@pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
+async def test_odd_answers_are_met_alike(answer: bytes, profile: str, has_l2: bool) -> None:
+    variant = request("/kept/a", "X-Version: 1", "Accept-Language: de")
+    plain = [request(f"/kept/{number}") for number in (0, 1, 0)]
+    ranges = [request("/kept/0", "Range: bytes=0-1"), request("/kept/1", "Range: bytes=3-8")]
+    sent = [request("/kept/first"), variant, *plain, variant, *ranges]
+
+    await assert_equal(sent, [KEPT], [answer], has_l2=has_l2, profile=profile)
+
+
+@pytest.mark.parametrize("size", [4, 5, 6])
+async def test_the_largest_body_is_met_alike(size: int) -> None:
+    routes = [{"name": "kept", "match": {"path": "/kept/**"}, "ttl": "1h", "max_body": size}]
+    sent = [request(f"/kept/{place}") for place in ("first", "0", "1", "0")]
+
+    looked = await assert_equal(sent, [KEPT], routes=routes)
+    assert bool(looked.answered) == (size >= 5)
