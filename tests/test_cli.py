@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import proxy
-from proxy import __version__
+from proxy import __version__, cli
 from proxy.admin.ops import ops_application
 from proxy.admin.protocols import PurgeReport
 from proxy.cli import main
@@ -52,6 +52,8 @@ def app(monkeypatch) -> StandIn:
     module = SimpleNamespace(serve=stand_in.serve)
     monkeypatch.setitem(sys.modules, "proxy.app", module)
     monkeypatch.setattr(proxy, "app", module, raising=False)
+    for name in cli.NOT_NEEDED:  # tests may want it again
+        monkeypatch.setitem(sys.modules, name, sys.modules.get(name))
     return stand_in
 
 
@@ -105,6 +107,17 @@ def test_python_dash_m_is_the_same_command():
     )
 
     assert done.stdout == f"sidecache {__version__}\n".encode()
+
+
+def test_what_serves_is_loaded_without_what_is_not_needed_for_it():
+    code = (
+        "import sys; from proxy import cli; cli._server()\n"
+        "names = 'brotlicffi', 'greenlet', 'rich', 'structlog'\n"
+        "print([name for name in names if sys.modules.get(name)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=30, check=True)
+
+    assert done.stdout == b"['structlog']\n"
 
 
 @pytest.mark.parametrize("command", ["purge --url /a", "warm http://shop/a", "health", "version"])
