@@ -79,16 +79,21 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def resident_bytes(pids: Iterable[int]) -> int:
-    """Memory of these processes; what several of them share counts once (proportional set size)."""
-    return sum(_proportional_bytes(pid) for pid in pids)
+    """Memory of these processes; what several of them share counts once (proportional set size).
+
+    Of one alone, all of it: what it shares with this very program is its own where nothing else runs.
+    """
+    family = tuple(pids)
+    what = "Rss:" if len(family) == 1 else "Pss:"
+    return sum(_bytes_of(pid, what) for pid in family)
 
 
-def _proportional_bytes(pid: int) -> int:
+def _bytes_of(pid: int, what: str) -> int:
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
-    kibibytes = [int(line.split()[1]) for line in lines if line.startswith("Pss:")]
+    kibibytes = [int(line.split()[1]) for line in lines if line.startswith(what)]
     return sum(kibibytes) * 1024
 
 
