@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from hashlib import blake2b
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from proxy.config.schema import Config
 
@@ -31,12 +31,13 @@ def masked_config(config: Config) -> dict[str, object]:
 
 def masked_url(url: str) -> str:
     """The URL without its password, and without parameters that look like one."""
-    userinfo, at, rest = url.partition("://")[2].rpartition("@")
+    scheme, _, authority = url.partition("://")
+    userinfo, at, rest = authority.rpartition("@")
     if not at:
         return masked_target(url)
     user, colon, _ = userinfo.partition(":")
     shown_user = f"{user}:{MASK}" if colon else MASK
-    return masked_target(f"{urlsplit(url).scheme}://{shown_user}@{rest}")
+    return masked_target(f"{scheme}://{shown_user}@{rest}")
 
 
 def masked_target(target: str) -> str:

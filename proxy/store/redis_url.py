@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from proxy.store.unavailable import StoreUnavailable
 
@@ -66,13 +66,16 @@ def place_of(url: str) -> str:
 
 def server_group(url: str) -> ServerGroup | None:
     """What the URL names; None if it is a single server's. Raises StoreUnavailable, without secrets."""
-    parts = urlsplit(url)
-    scheme, _, kind = parts.scheme.partition("+")
+    scheme, _, rest = url.partition("#")[0].partition("://")
+    scheme, _, kind = scheme.lower().partition("+")
     if kind not in _KINDS:
         return None
-    user, _, hosts = parts.netloc.rpartition("@")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    service, database = _path_of(kind, parts)
+    # Not by `urlsplit`: since Python 3.13 it refuses hosts of which a later one is an IPv6 address.
+    rest, _, query = rest.partition("?")
+    netloc, _, path = rest.partition("/")
+    user, _, hosts = netloc.rpartition("@")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    service, database = _path_of(kind, path.strip("/"))
     return ServerGroup(
         kind=kind,
         places=tuple(_listed_place(host, _KINDS[kind]) for host in hosts.split(",")),
@@ -85,9 +88,8 @@ def server_group(url: str) -> ServerGroup | None:
     )
 
 
-def _path_of(kind: str, parts: SplitResult) -> tuple[str, str]:
+def _path_of(kind: str, path: str) -> tuple[str, str]:
     """Service and database."""
-    path = parts.path.strip("/")
     if kind == "cluster":
         if path not in {"", "0"}:
             raise StoreUnavailable(f"l2.url: a cluster has database 0 only, found {path!r}")
