@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
-_EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+_EC = (
+    *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"),
+    # Python 3.13 takes no authority without it (RFC 5280 §4.2.1.3), and `-x509` makes nothing else.
+    *("-addext", "keyUsage=critical,digitalSignature,keyCertSign"),
+)
 
 
 @dataclass(frozen=True)
