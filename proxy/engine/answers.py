@@ -91,9 +91,11 @@ def from_stored(
     return answer
 
 
-def fetched_lines(stored: StoredResponse, head: ResponseHead, *, now: float) -> tuple[bytes, int | None]:
+def fetched_lines(
+    stored: StoredResponse, head: ResponseHead, status: CacheStatus, *, now: float
+) -> tuple[bytes, int | None]:
     """The lines, and the Age to say, for whoever has asked the origin: what `from_stored` says of both."""
-    age = int(stored.age(now)) or None
+    age = _age(stored, status, now)
     return client_lines(head, age), age
 
 

@@ -113,7 +113,8 @@ class Fill:
             return None
         filling.flights.end(self.flight, fetched)
         filling.refresher.succeeded(lookup)
-        return answers.fetched_lines(fetched.stored, response.head, now=filling.clock())
+        status = self.terms.cache_status
+        return answers.fetched_lines(fetched.stored, response.head, status, now=filling.clock())
 
     def go_on(self, request: Request) -> None:
         """In a task of its own, with the request as it is now: it may have been sent."""
