@@ -49,6 +49,7 @@ class Exchange:
         "_waiter",
         "body",
         "connection",
+        "content",
         "delimiter",
         "failure",
         "has_ended",
@@ -74,6 +75,8 @@ class Exchange:
         on_end: Callable[[Exchange, CloseCause | None], None],
     ) -> None:
         self.connection = connection
+        self.content: bytes | None = None
+        """The request's body, where it had come whole, until the origin answers."""
         self.head: ReceivedHead | None = None
         self.failure: OriginFailure | None = None
         self.has_ended = False
@@ -93,18 +96,23 @@ class Exchange:
         self._upload: asyncio.Task[OriginFailure | None] | None = None
         self._waiter: asyncio.Future[None] | None = None
 
-    def begin(self, head: bytes) -> None:
-        """Send the request's head, and its body while the response may already arrive."""
+    def begin(self, head: bytes, content: bytes | None = None) -> None:
+        """Send the request's head, and its body while the response may already arrive.
+
+        `content`: its body, where an earlier try has taken it.
+        """
         self.connection.receiver = self
         body = self._request.body
-        rest = None if body is None else body.take_rest()
-        if body is not None and rest is None:
+        if content is None and body is not None:
+            content = body.take_rest()
+        self.content = content
+        if body is not None and content is None:
             self.connection.write((head,))
             upload = send_body(body, self.connection, patience=self._patience.idle)
             self._upload = spawn("origin upload", upload)
             self._upload.add_done_callback(self._on_uploaded)
             return
-        whole = () if body is None or rest is None else frame_whole(rest, body.length)
+        whole = () if body is None or content is None else frame_whole(content, body.length)
         if isinstance(whole, OriginFailure):
             self._fail(whole)
             return
@@ -114,6 +122,8 @@ class Exchange:
 
     def go_on(self) -> None:
         """With a request that has been sent whole, and what comes for it from now on."""
+        body = self._request.body
+        self.content = None if body is None else body.take_rest()
         self._is_request_sent = True
         self.connection.receiver = self
 
@@ -169,7 +179,7 @@ class Exchange:
         """From the connection."""
         parser = self._parser
         if parser is None:
-            self.has_response_byte = True
+            self.has_response_byte, self.content = True, None
             begun = read_begun(
                 data, self._request.method, max_head=self._max_head, relays_codings=self._relays_codings
             )

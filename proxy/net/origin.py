@@ -231,6 +231,7 @@ class OriginClient:
         sent: SentPlain | None = None,
     ) -> OriginResponse | OriginFailure:
         """Sent on this connection, and once more on a fresh one where that is allowed."""
+        content: bytes | None = None
         while True:
             if sent is None:
                 exchange = self._exchange(request, connection, place)
@@ -239,7 +240,7 @@ class OriginClient:
                 exchange, requested_at, sent_at = sent.exchange, sent.requested_at, sent.sent_at
             try:
                 if sent is None:
-                    exchange.begin(head)
+                    exchange.begin(head, content)
                 outcome = await exchange.final_head()
             except BaseException:
                 exchange.stop()
@@ -249,7 +250,7 @@ class OriginClient:
                 return self._response(exchange, outcome, place, requested_at)
             if not _may_send_again(request, exchange, outcome):
                 return outcome
-            sent = None
+            sent, content = None, exchange.content
             self._record.retry()
             opened = await self._pool.acquire(fresh=True, timeout=self._config.pool.acquire_timeout)
             if isinstance(opened, OriginFailure):
@@ -311,7 +312,8 @@ def _may_send_again(request: Request, exchange: Exchange, failure: OriginFailure
     """Only what cannot have been answered, on a connection that the origin may have closed before it."""
     is_unanswered = failure.kind is FailureKind.RESET and not exchange.has_response_byte
     may_have_been_closed = is_unanswered and exchange.connection.is_reused
-    return may_have_been_closed and request.body is None and request.method in IDEMPOTENT
+    is_whole = request.body is None or exchange.content is not None
+    return may_have_been_closed and is_whole and request.method in IDEMPOTENT
 
 
 def _is_event_stream(head: ReceivedHead) -> bool:

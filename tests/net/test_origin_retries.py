@@ -8,6 +8,7 @@ import pytest
 from proxy.model import FailureKind, Request
 from tests.support.origin_clients import (
     ROUTE,
+    ArrivedBody,
     GivenBody,
     origin_client,
     request,
@@ -63,17 +64,48 @@ async def test_an_idempotent_request_on_a_connection_that_was_closed_is_sent_aga
 
 
 @pytest.mark.parametrize(
+    ("length", "framing", "content"),
+    [
+        (3, b"Content-Length: 3", b"abc"),
+        (None, b"Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n"),
+    ],
+    ids=["counted", "chunked"],
+)
+async def test_a_body_that_had_come_whole_is_sent_again_with_its_request(
+    length: int | None, framing: bytes, content: bytes
+) -> None:
+    async with RawOrigin(closing_after_first()) as origin, origin_client(origin.url) as setup:
+        await setup.text(request())
+
+        assert await setup.text(request("PUT", b"/a", body=ArrivedBody(b"abc", length=length))) == b"ok"
+        assert len(origin.connections) == 2
+        head, _, body = bytes(origin.connections[1].received).partition(b"\r\n\r\n")
+        assert head.startswith(b"PUT /a HTTP/1.1\r\n")
+        assert head.count(framing) == 1
+        assert body == content
+        assert setup.metrics.origin_retries.get() == 1
+
+
+@pytest.mark.parametrize(
     "given",
     [
         lambda: request("POST"),
+        lambda: request("POST", body=ArrivedBody(b"a", length=1)),
         lambda: request("PATCH"),
         lambda: request("PURGE"),
         lambda: request("PUT", body=GivenBody(b"a", length=1)),
         lambda: request("GET", body=GivenBody(b"a", length=1)),
     ],
-    ids=["POST", "PATCH", "PURGE", "PUT with a body", "GET with a body"],
+    ids=[
+        "POST",
+        "POST with a body",
+        "PATCH",
+        "PURGE",
+        "PUT, its body still coming",
+        "GET, its body still coming",
+    ],
 )
-async def test_what_might_act_twice_or_has_a_body_is_never_sent_again(given: Callable[[], Request]) -> None:
+async def test_what_might_act_twice_or_was_still_coming_is_sent_once(given: Callable[[], Request]) -> None:
     async with RawOrigin(closing_after_first()) as origin, origin_client(origin.url) as setup:
         await setup.text(request())
 

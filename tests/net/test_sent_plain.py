@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.model import OriginFailure, OriginResponse, names_of
+from proxy.net.received_body import WholeBody
 from proxy.net.sent_plain import SentPlain
 from tests.support.origin_clients import ROUTE, Setup, origin_client, read_all, request
 from tests.support.raw_origin import OK, RawOrigin, always, settle
@@ -116,11 +117,15 @@ async def test_what_is_taken_over_is_waited_for_where_it_is() -> None:
         assert not waiting.received
 
 
-@pytest.mark.parametrize(("method", "is_sent_again"), [("GET", True), ("POST", False)])
-async def test_what_is_lost_is_sent_again_where_that_is_allowed(method: str, is_sent_again: bool) -> None:
+@pytest.mark.parametrize("content", [b"", b"abc"], ids=["alone", "with a body"])
+@pytest.mark.parametrize(("method", "is_sent_again"), [("GET", True), ("PUT", True), ("POST", False)])
+async def test_what_is_lost_is_sent_again_where_that_is_allowed(
+    method: str, content: bytes, is_sent_again: bool
+) -> None:
     async with RawOrigin(always(OK)) as origin, origin_client(origin.url) as setup:
         waiting = await sent(setup)
-        taken = request(method, b"/a", (b"X-A", b"1"), sent=waiting)
+        body = WholeBody(len(content), content) if content else None
+        taken = request(method, b"/a", (b"X-A", b"1"), sent=waiting, body=body)
         setup.client.take_over(waiting, taken).on_lost(ConnectionResetError())
         waiting.connection.transport.abort()  # type: ignore[union-attr]
         outcome = await setup.fetch(taken)
@@ -129,3 +134,4 @@ async def test_what_is_lost_is_sent_again_where_that_is_allowed(method: str, is_
         assert setup.metrics.origin_retries.get() == int(is_sent_again)
         if isinstance(outcome, OriginResponse):
             assert await read_all(outcome.body) == b"ok"
+            assert origin.connections[1].received.endswith(b"\r\n\r\n" + content)
