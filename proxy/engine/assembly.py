@@ -48,14 +48,17 @@ def assemble(
     flights = Flights()
     metrics.gauges["flights"] = lambda: {(): len(flights)}
     metrics.gauges["spool_bytes"] = lambda: {(): budget.held_bytes}
+    uncacheable = Marks(seconds=UNCACHEABLE_SECONDS, limit=MOST_MARKS)
     fetcher = Fetcher(
         origin=origin,
         keeper=Keeper(tiers, secret=secret, clock=clock),
         log=log,
         metrics=metrics,
         receiver=Receiver(budget=budget, max_entry_bytes=config.l1.max_entry_bytes, metrics=metrics),
+        uncacheable=uncacheable,
         profile=config.profile,
         clock=clock,
+        monotonic=monotonic,
         dice=dice,
     )
     fleet_fetcher = FleetFetcher(
@@ -79,7 +82,6 @@ def assemble(
         at_once=max(1, config.origin.max_in_flight // 2),
         monotonic=monotonic,
     )
-    uncacheable = Marks(seconds=UNCACHEABLE_SECONDS, limit=MOST_MARKS)
     origin_flow = OriginFlow(
         shared=shared,
         log=log,

@@ -22,6 +22,7 @@ from proxy.engine.coalescing import (
 )
 from proxy.engine.keeping import Keeper
 from proxy.engine.lookup import Lookup
+from proxy.engine.marks import Marks
 from proxy.engine.protocols import Log, Origin
 from proxy.engine.receiving import Receiver, is_large
 from proxy.model import (
@@ -62,8 +63,10 @@ class Fetcher:
         log: Log,
         metrics: Metrics,
         receiver: Receiver,
+        uncacheable: Marks,
         profile: str,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
         dice: Callable[[], float],
     ) -> None:
         self._origin = origin
@@ -71,8 +74,10 @@ class Fetcher:
         self._log = log
         self._metrics = metrics
         self._receiver = receiver
+        self._marks = uncacheable
         self._profile = profile
         self._clock = clock
+        self._monotonic = monotonic
         self._dice = dice
 
     def fetch(self, flight: Flight, lookup: Lookup) -> Coroutine[Any, Any, Ending]:
@@ -210,6 +215,9 @@ class Fetcher:
         self, flight: Flight, lookup: Lookup, response: OriginResponse, reason: Reason
     ) -> Ending:
         self._metrics.not_stored.add(lookup.match.route.name, reason.value)
+        if not lookup.asks_range:  # a part that is not stored says nothing of the whole
+            # In the step that lets go who waits: whoever comes next has nothing to wait for either.
+            self._marks.add(flight.key, at=self._monotonic())
         if not flight.open(Uncacheable(response, reason)):
             response.body.abandon()
         if is_error_status(response.head.status):

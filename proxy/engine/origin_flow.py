@@ -176,9 +176,9 @@ class OriginFlow:
         if isinstance(opening, Found):
             shared = self._share(lookup, flight, opening, flight.capture.version)
             return shared or await self._lead(lookup)
-        return self._led(lookup, flight.key, opening)
+        return self._led(lookup, opening)
 
-    def _led(self, lookup: Lookup, key: bytes, opening: Asked) -> Answer:
+    def _led(self, lookup: Lookup, opening: Asked) -> Answer:
         """What the one who asked the origin gets of it."""
         match opening:
             case Fetched():
@@ -187,8 +187,6 @@ class OriginFlow:
             case Streaming():
                 return self._streaming(lookup, opening)
             case Uncacheable():
-                if not lookup.asks_range:  # a part that is not stored says nothing of the whole
-                    self._uncacheable.add(key, at=self._monotonic())
                 return self._not_stored(lookup, opening)
             case Unshared(stored=stored):
                 return self._fetched(lookup, Fetched(stored, None, is_kept=False, origin_status=304))

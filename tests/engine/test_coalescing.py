@@ -115,6 +115,35 @@ async def test_an_uncacheable_answer_releases_followers_and_marks_the_key() -> N
     assert len(engine.uncacheable) == 1
 
 
+async def test_whoever_comes_in_the_step_that_releases_followers_finds_the_mark() -> None:
+    engine = Engine()
+    engine.origin.will(reply(b"no-store"))
+    engine.origin.gate.clear()
+    marked: list[int] = []
+    async with asyncio.TaskGroup() as group:
+        group.create_task(engine.ask())
+        await engine.origin.asked(1)
+        flight = engine.flights.get(engine.lookup(engine.origin.requests[0]).flight_key())
+        assert flight is not None
+        flight.when_ended(lambda _: marked.append(len(engine.uncacheable)))
+        engine.origin.gate.set()
+    assert marked == [1]
+
+
+async def test_a_fetch_without_a_leader_marks_the_key_too() -> None:
+    engine = Engine()
+    engine.origin.will(reply(b"no-store"))
+    engine.origin.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(engine.ask())
+        await engine.origin.asked(1)
+        first.cancel()
+        await turns(5)
+        engine.origin.gate.set()
+    await turns(5)
+    assert len(engine.uncacheable) == 1
+
+
 async def test_a_marked_key_is_not_coalesced_until_the_mark_ends() -> None:
     engine = Engine()
     engine.origin.will(reply(b"no-store"), reply())

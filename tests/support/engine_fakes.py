@@ -332,9 +332,9 @@ class Engine:
         self.budget = SpoolBudget(spool)
         self.flights = Flights()
         self.keeper = Keeper(self.tiers, secret=SECRET, clock=self.clock)
+        self.uncacheable = Marks(seconds=10, limit=100)
         self.fetcher = self._fetcher(max_entry_bytes)
         self.fleet_fetcher = self._fleet_fetcher()
-        self.uncacheable = Marks(seconds=10, limit=100)
         self.refresher = Refresher(
             flights=self.flights,
             fetcher=self.fleet_fetcher,
@@ -353,8 +353,10 @@ class Engine:
             log=self.log,
             metrics=self.metrics,
             receiver=Receiver(budget=self.budget, max_entry_bytes=max_entry_bytes, metrics=self.metrics),
+            uncacheable=self.uncacheable,
             profile=self.profile,
             clock=self.clock,
+            monotonic=self.monotonic,
             dice=self.dice,
         )
 
