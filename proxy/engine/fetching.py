@@ -215,14 +215,14 @@ class Fetcher:
         self, flight: Flight, lookup: Lookup, response: OriginResponse, reason: Reason
     ) -> Ending:
         self._metrics.not_stored.add(lookup.match.route.name, reason.value)
-        if not lookup.asks_range:  # a part that is not stored says nothing of the whole
-            # In the step that lets go who waits: whoever comes next has nothing to wait for either.
-            self._marks.add(flight.key, at=self._monotonic())
         if not flight.open(Uncacheable(response, reason)):
             response.body.abandon()
         if is_error_status(response.head.status):
             # Followers of a failing leader share the failure: they must not all try in turn.
             return Failed(response.head.status)
+        if not lookup.asks_range:  # a part that is not stored says nothing of the whole
+            # In the step that lets go who waits: whoever comes next has nothing to wait for either.
+            self._marks.add(flight.key, at=self._monotonic())
         return Released(reason)
 
     async def _not_modified(

@@ -144,6 +144,27 @@ async def test_a_fetch_without_a_leader_marks_the_key_too() -> None:
     assert len(engine.uncacheable) == 1
 
 
+async def test_while_the_origin_answers_errors_each_burst_costs_it_one_request() -> None:
+    engine = Engine()
+    engine.origin.will(reply(b"", status=503))
+    for bursts in (1, 2, 3):
+        answers = await gathered(engine, 5)
+        assert [answer.status for answer in answers] == [503] * 5
+        assert len(engine.origin.requests) == bursts
+    assert len(engine.uncacheable) == 0
+
+
+async def test_a_refresh_that_gets_an_error_marks_nothing() -> None:
+    engine = Engine(stale_while_revalidate="1h")
+    await engine.ask()
+    engine.step(150)
+    engine.origin.will(reply(b"", status=503))
+    assert (await engine.ask()).outcome is Outcome.UPDATING
+    await turns(5)
+    assert len(engine.origin.requests) == 2
+    assert len(engine.uncacheable) == 0
+
+
 async def test_a_marked_key_is_not_coalesced_until_the_mark_ends() -> None:
     engine = Engine()
     engine.origin.will(reply(b"no-store"), reply())
