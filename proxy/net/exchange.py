@@ -55,6 +55,7 @@ class Exchange:
         "has_ended",
         "has_response_byte",
         "head",
+        "is_repeatable",
     )
 
     body: InboundBody
@@ -72,11 +73,14 @@ class Exchange:
         patience: Patience,
         max_head: int,
         relays_codings: bool = False,
+        is_repeatable: bool = False,
         on_end: Callable[[Exchange, CloseCause | None], None],
     ) -> None:
         self.connection = connection
         self.content: bytes | None = None
-        """The request's body, where it had come whole, until the origin answers."""
+        """The body of a repeatable request, where it had come whole, until the origin answers."""
+        self.is_repeatable = is_repeatable
+        """If its connection ends unanswered, the request may be sent on another."""
         self.head: ReceivedHead | None = None
         self.failure: OriginFailure | None = None
         self.has_ended = False
@@ -105,7 +109,7 @@ class Exchange:
         body = self._request.body
         if content is None and body is not None:
             content = body.take_rest()
-        self.content = content
+        self.content = content if self.is_repeatable else None
         if body is not None and content is None:
             self.connection.write((head,))
             upload = send_body(body, self.connection, patience=self._patience.idle)
@@ -123,7 +127,8 @@ class Exchange:
     def go_on(self) -> None:
         """With a request that has been sent whole, and what comes for it from now on."""
         body = self._request.body
-        self.content = None if body is None else body.take_rest()
+        if self.is_repeatable and body is not None:
+            self.content = body.take_rest()
         self._is_request_sent = True
         self.connection.receiver = self
 

@@ -264,6 +264,8 @@ class OriginClient:
             patience=self._patience,
             max_head=self._max_head,
             relays_codings=self._relays_codings,
+            # The origin may have closed it before the request came.
+            is_repeatable=connection.is_reused and request.method in IDEMPOTENT,
             on_end=self._on_end,
         )
         self._exchanges[exchange] = place
@@ -311,9 +313,8 @@ class OriginClient:
 def _may_send_again(request: Request, exchange: Exchange, failure: OriginFailure) -> bool:
     """Only what cannot have been answered, on a connection that the origin may have closed before it."""
     is_unanswered = failure.kind is FailureKind.RESET and not exchange.has_response_byte
-    may_have_been_closed = is_unanswered and exchange.connection.is_reused
     is_whole = request.body is None or exchange.content is not None
-    return may_have_been_closed and is_whole and request.method in IDEMPOTENT
+    return is_unanswered and exchange.is_repeatable and is_whole
 
 
 def _is_event_stream(head: ReceivedHead) -> bool:

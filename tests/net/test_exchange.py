@@ -63,7 +63,9 @@ class Conversation:
 
 
 @asynccontextmanager
-async def conversation(given: Request, *, patience: Patience = PATIENT) -> AsyncIterator[Conversation]:
+async def conversation(
+    given: Request, *, patience: Patience = PATIENT, is_repeatable: bool = False
+) -> AsyncIterator[Conversation]:
     ours, origin = socket.socketpair()
     ours.setblocking(False)
     origin.setblocking(False)
@@ -76,7 +78,9 @@ async def conversation(given: Request, *, patience: Patience = PATIENT) -> Async
         if cause is not None:
             connection.close(cause)
 
-    exchange = Exchange(given, connection, patience=patience, max_head=32768, on_end=on_end)
+    exchange = Exchange(
+        given, connection, patience=patience, max_head=32768, is_repeatable=is_repeatable, on_end=on_end
+    )
     exchange.begin(REQUEST_HEAD)
     await settle()
     yield Conversation(exchange, origin, ends)
@@ -99,6 +103,18 @@ async def test_a_request_gets_its_response_and_leaves_the_connection_to_others()
         assert await read_all(talk.exchange.body) == b"abc"
         assert talk.ends == [None]
         assert talk.exchange.connection.is_usable()
+
+
+@pytest.mark.parametrize(("is_repeatable", "kept"), [(True, b"abc"), (False, None)])
+async def test_a_body_is_kept_while_it_may_have_to_be_sent_again(
+    is_repeatable: bool, kept: bytes | None
+) -> None:
+    given = request("PUT", body=ArrivedBody(b"abc", length=3))
+    async with conversation(given, is_repeatable=is_repeatable) as talk:
+        assert await talk.hears() == REQUEST_HEAD + b"abc"
+        assert talk.exchange.content == kept
+        await talk.says(b"H")
+        assert talk.exchange.content is None
 
 
 ENDS = {
@@ -462,15 +478,13 @@ async def test_an_origin_that_goes_away_while_we_send_is_a_reset() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (ArrivedBody(b"abc", length=3), b"abc"),
-        (ArrivedBody(b"abc"), b"3\r\nabc\r\n0\r\n\r\n"),
-        (ArrivedBody(b""), b"0\r\n\r\n"),
-    ],
+    ("content", "length", "expected"),
+    [(b"abc", 3, b"abc"), (b"abc", None, b"3\r\nabc\r\n0\r\n\r\n"), (b"", None, b"0\r\n\r\n")],
 )
-async def test_a_body_that_is_all_there_leaves_with_the_head(body: ArrivedBody, expected: bytes) -> None:
-    async with conversation(request("POST", body=body)) as talk:
+async def test_a_body_that_is_all_there_leaves_with_the_head(
+    content: bytes, length: int | None, expected: bytes
+) -> None:
+    async with conversation(request("POST", body=ArrivedBody(content, length=length))) as talk:
         assert await talk.hears() == REQUEST_HEAD + expected
         await talk.says(OK + b"abc")
 

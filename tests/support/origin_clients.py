@@ -146,8 +146,9 @@ class ArrivedBody(GivenBody):
         self._content = content
 
     def take_rest(self) -> bytes | None:
-        """All of it."""
-        return self._content
+        """All of it, once."""
+        content, self._content = self._content, b""
+        return content
 
 
 class GatedBody(GivenBody):
