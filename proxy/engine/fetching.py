@@ -215,12 +215,14 @@ class Fetcher:
         self, flight: Flight, lookup: Lookup, response: OriginResponse, reason: Reason
     ) -> Ending:
         self._metrics.not_stored.add(lookup.match.route.name, reason.value)
-        if not flight.open(Uncacheable(response, reason)):
+        is_led = flight.open(Uncacheable(response, reason))
+        if not is_led:
             response.body.abandon()
         if is_error_status(response.head.status):
             # Followers of a failing leader share the failure: they must not all try in turn.
             return Failed(response.head.status)
-        if not lookup.asks_range:  # a part that is not stored says nothing of the whole
+        # A refresh has nobody who waits. A part, or a client's own wish, says nothing of what others get.
+        if is_led and not lookup.asks_range and reason is not Reason.REQUEST_NO_STORE:
             # In the step that lets go who waits: whoever comes next has nothing to wait for either.
             self._marks.add(flight.key, at=self._monotonic())
         return Released(reason)
@@ -310,6 +312,8 @@ class Fetcher:
         vary: tuple[bytes, ...],
     ) -> Fetched:
         is_kept = self._keep(lookup, entry, vary, flight.capture)
+        if is_kept:  # what an earlier answer said of the key no longer holds
+            self._marks.remove(flight.key)
         # A 304 says nothing of variants: followers must agree in what the entry is known to vary by.
         names = vary or (lookup.record.names if lookup.record else ())
         return _fetched(lookup, entry, response, names, is_kept=is_kept)

@@ -130,7 +130,7 @@ async def test_whoever_comes_in_the_step_that_releases_followers_finds_the_mark(
     assert marked == [1]
 
 
-async def test_a_fetch_without_a_leader_marks_the_key_too() -> None:
+async def test_a_fetch_whose_leader_has_left_marks_nothing() -> None:
     engine = Engine()
     engine.origin.will(reply(b"no-store"))
     engine.origin.gate.clear()
@@ -141,7 +141,7 @@ async def test_a_fetch_without_a_leader_marks_the_key_too() -> None:
         await turns(5)
         engine.origin.gate.set()
     await turns(5)
-    assert len(engine.uncacheable) == 1
+    assert len(engine.uncacheable) == 0
 
 
 async def test_while_the_origin_answers_errors_each_burst_costs_it_one_request() -> None:
@@ -154,15 +154,33 @@ async def test_while_the_origin_answers_errors_each_burst_costs_it_one_request()
     assert len(engine.uncacheable) == 0
 
 
-async def test_a_refresh_that_gets_an_error_marks_nothing() -> None:
+@pytest.mark.parametrize("refused", [reply(b"no-store"), reply(b"", status=503), reply(b"", status=429)])
+async def test_a_refresh_marks_nothing_whatever_it_gets(refused: Reply) -> None:
     engine = Engine(stale_while_revalidate="1h")
     await engine.ask()
     engine.step(150)
-    engine.origin.will(reply(b"", status=503))
+    engine.origin.will(refused)
     assert (await engine.ask()).outcome is Outcome.UPDATING
     await turns(5)
     assert len(engine.origin.requests) == 2
     assert len(engine.uncacheable) == 0
+
+
+async def test_a_client_that_wants_nothing_stored_marks_nothing_for_others() -> None:
+    engine = Engine(client_cache_control="honour")
+    await engine.ask(b"/", (b"Cache-Control", b"no-store"))
+    assert len(engine.origin.requests) == 1
+    assert len(engine.uncacheable) == 0
+
+
+async def test_an_answer_that_is_kept_ends_the_mark() -> None:
+    engine = Engine()
+    engine.origin.will(reply(b"no-store"), reply())
+    await engine.ask()
+    assert len(engine.uncacheable) == 1
+    await engine.ask()
+    assert len(engine.uncacheable) == 0
+    assert (await engine.ask()).outcome is Outcome.HIT
 
 
 async def test_a_marked_key_is_not_coalesced_until_the_mark_ends() -> None:
